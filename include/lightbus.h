@@ -1,0 +1,14 @@
+/* Lightbus for C: RPCs and events between services. This header is the whole API but for writing transports
+ * (<lightbus/transport.h>). */
+#ifndef LIGHTBUS_H
+#define LIGHTBUS_H
+
+#include <lightbus/api.h>
+#include <lightbus/bus.h>
+#include <lightbus/error.h>
+#include <lightbus/log.h>
+#include <lightbus/main.h>
+#include <lightbus/value.h>
+#include <lightbus/version.h>
+
+#endif

@@ -1,0 +1,162 @@
+/* The bus handle: open, register, call, fire, listen, serve.
+ *
+ * Threads: a handle may be used from any number of threads at once, except lb_open/lb_close. A handle that
+ * only calls and fires starts no thread: the callers do the I/O, one for all. After fork() the child's handle
+ * opens connections of its own; a worker (lb_run, lb_start) does not continue in the child.
+ * Functions block at most until the deadline that they name. */
+#ifndef LIGHTBUS_BUS_H
+#define LIGHTBUS_BUS_H
+
+#include <lightbus/api.h>
+#include <lightbus/error.h>
+#include <lightbus/log.h>
+#include <lightbus/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How to open a bus. Zero means the default; unknown bits are refused. Strings are copied. */
+typedef struct lb_options {
+    const char *url;          /* LIGHTBUS_URL, else redis://127.0.0.1:6379/0. See docs/reference/urls.md */
+    const char *service_name; /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
+    const char *process_name; /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
+                                 {random4} {random8} {random16} {friendly} */
+    int rpc_timeout_ms;       /* 5000: how long a caller waits, and the expiry of the call on the wire */
+    int event_fire_timeout_ms; /* 5000: how long firing may take, reconnecting included */
+    int schema_ttl_s;         /* 60: life of a published schema; it is renewed after 80 % of it */
+    int rpc_concurrency;      /* 1: threads that handle RPCs in a worker */
+    unsigned flags;           /* LB_OPEN_... */
+} lb_options;
+
+#define LB_OPEN_STRICT_VALIDATION 1u /* refuse calls to an API whose schema is not on the bus */
+
+/* Opens a bus. Connects at the first use, not here. `options` may be NULL: environment and defaults.
+ * Returns NULL on failure: LB_CONFIG for a malformed URL or option, LB_UNSUPPORTED for an unknown transport,
+ * LB_NO_MEMORY. Free it with lb_close. */
+LB_API lb_bus *lb_open(const lb_options *options, lb_error *error);
+
+/* Stops a worker that still runs (as lb_stop with the default deadline), closes the connections and frees the
+ * handle. Calls in flight end with LB_CLOSED. No other thread may be using the handle. NULL is allowed. */
+LB_API void lb_close(lb_bus *bus);
+
+LB_API const char *lb_service_name(const lb_bus *bus);
+LB_API const char *lb_process_name(const lb_bus *bus);
+LB_API const char *lb_url(const lb_bus *bus); /* the password masked */
+
+/* ---- Serving ---------------------------------------------------------------------------------------- */
+
+/* Makes this process an authority over an API: its worker answers the RPCs, publishes the schema. `api` and
+ * all it points to must outlive the registration; `data` goes to the handlers. Before the worker starts.
+ * Errors: LB_INVALID_NAME, LB_INVALID_SIGNATURE (the message shows the place), LB_DUPLICATE, LB_USAGE (a
+ * running worker). */
+LB_API lb_status lb_register(lb_bus *bus, const lb_api *api, void *data, lb_error *error);
+LB_API lb_status lb_unregister(lb_bus *bus, const char *api_name, lb_error *error);
+
+typedef enum lb_on_error {
+    LB_ON_ERROR_RETRY = 0,           /* again with growing delays, after max_deliveries to the dead letters */
+    LB_ON_ERROR_SHUTDOWN,            /* stop the worker (exit code 1); the event stays unacknowledged */
+    LB_ON_ERROR_ACKNOWLEDGE_AND_LOG, /* give it up */
+} lb_on_error;
+
+/* How to listen. Zero means the default. */
+typedef struct lb_listen_options {
+    lb_on_error on_error;
+    const char *since;  /* where a listener that is new to the bus starts: "$" (now, default), "0" (the beginning),
+                           a native id, or a time as ISO 8601 */
+    int batch_size;     /* 100: events fetched at once, at most */
+    int max_deliveries; /* 10 */
+    unsigned flags;     /* LB_LISTEN_... */
+} lb_listen_options;
+
+#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the worker stops */
+
+/* Listens: `events` is "api.event", several of them with spaces or commas between, or "api.*" for all
+ * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
+ * event, the processes of a group share them. Before the worker starts. Strings are copied.
+ * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option), LB_USAGE. */
+LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
+                           void *data, const lb_listen_options *options, lb_error *error);
+
+/* Serves on the calling thread until lb_stop or, with LB_RUN_SIGNALS, SIGINT or SIGTERM: handles what was
+ * fetched, answers it, and returns; a second signal ends the process at once with code 1. Returns LB_OK after
+ * a clean stop, else the failure that ended it. */
+#define LB_RUN_SIGNALS 1u
+LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
+
+/* Serves on threads of its own, and returns when the worker is ready: connected, schemas published, consumer
+ * groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers end, sends what is to be
+ * sent, gives the rest back; it returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK, or LB_TIMEOUT
+ * when one still ran. Not from a handler; lb_stop_request is: it makes lb_run return and does not wait. */
+LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
+LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
+LB_API void lb_stop_request(lb_bus *bus);
+
+/* For programs with an event loop: a descriptor that becomes readable when there is work, and the function
+ * that does it without blocking on the network: callbacks of calls, and, when lb_start was called after
+ * lb_fd, the handlers, which then run on this thread. -1 on failure. The descriptor belongs to the bus. */
+LB_API int lb_fd(lb_bus *bus, lb_error *error);
+LB_API lb_status lb_dispatch(lb_bus *bus, lb_error *error);
+
+/* ---- Calling RPCs ----------------------------------------------------------------------------------- */
+
+/* Calls "api.procedure" and waits for its result, at most rpc_timeout_ms. `args` is LB_ARGS(...) or LB_NO_ARGS,
+ * borrowed. `*result` (may be NULL) receives an owned value on success, else NULL. At most once: a call is
+ * never sent twice.
+ * Errors: LB_UNKNOWN_API, LB_UNKNOWN_MEMBER, LB_INVALID_ARGUMENTS (nothing was sent); LB_REMOTE_ERROR;
+ * LB_TIMEOUT (the message tells whether a worker is known); LB_TRANSPORT, LB_ACCESS; LB_INVALID_RESULT. */
+LB_API lb_status lb_call(lb_bus *bus, const char *name, const lb_arg *args, lb_value **result, lb_error *error);
+
+typedef struct lb_pending lb_pending; /* a call or fire in flight */
+
+/* Runs once, when the call has ended: answered, failed, timed out, canceled or closed; on the thread that does
+ * the I/O (in lb_dispatch, lb_call_end or lb_call of any thread). `result` is borrowed. It may begin calls;
+ * it may not wait for any. The pending call is freed after it returns: do not lb_call_end it. */
+typedef void (*lb_call_callback)(lb_status status, const lb_value *result, const lb_error *error, void *data);
+
+typedef struct lb_call_options {
+    int timeout_ms; /* 0: the bus's rpc_timeout_ms */
+    lb_call_callback callback;
+    void *data;
+    unsigned flags; /* none yet */
+} lb_call_options;
+
+/* Begins a call without waiting. It is sent with all others that wait, in one write: by the next lb_call_end,
+ * lb_call, lb_dispatch or lb_flush of any thread, or when 64 wait. NULL when it was refused (errors as
+ * lb_call's); no callback runs then. */
+LB_API lb_pending *lb_call_begin(lb_bus *bus, const char *name, const lb_arg *args, const lb_call_options *options,
+                                 lb_error *error);
+/* Waits for a call that was begun without a callback, as lb_call, and frees it. NULL gives LB_USAGE with the
+ * error left as lb_call_begin set it. */
+LB_API lb_status lb_call_end(lb_pending *call, lb_value **result, lb_error *error);
+/* Gives a call up and frees it: its callback runs with LB_CANCELED, a late answer is dropped. A worker that has
+ * taken it goes on. NULL is allowed. */
+LB_API void lb_call_cancel(lb_pending *call);
+/* Sends what waits. Blocks for the write alone. */
+LB_API lb_status lb_flush(lb_bus *bus, lb_error *error);
+
+/* ---- Firing events ---------------------------------------------------------------------------------- */
+
+/* Fires "api.event". LB_OK: the event is on the bus, and every listener that exists gets it at least once.
+ * Waits for the transport, at most event_fire_timeout_ms, not for listeners. Errors: LB_UNKNOWN_API,
+ * LB_UNKNOWN_MEMBER, LB_INVALID_ARGUMENTS (nothing was sent); LB_BUSY (the server is out of memory), LB_TIMEOUT,
+ * LB_TRANSPORT: it may or may not be on the bus. */
+LB_API lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error);
+/* Begins to fire; sent as lb_call_begin's calls are. lb_fire_end waits until it is on the bus and frees it. */
+LB_API lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error);
+LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
+
+/* ---- Looking at the bus ----------------------------------------------------------------------------- */
+
+/* The schemas known: of this process's APIs and of the others on the bus (loaded now). An owned dict of API name to
+ * schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
+LB_API lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error);
+
+/* What this handle serves and listens to, an owned dict: {"service": .., "process": .., "transports": {"rpc": ..},
+ * "apis": [{"name": .., "members": [signature..]}], "listeners": [{"name": .., "events": [..], "group": ..}]}. */
+LB_API lb_value *lb_describe(const lb_bus *bus);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
