@@ -165,6 +165,22 @@ char *lb_value_pretty(const lb_value *value, size_t *size)
     return write_value(value, YYJSON_WRITE_PRETTY_TWO_SPACES, size);
 }
 
+void json_write_float(buffer *b, double value)
+{
+    char memory[512], *text;
+    size_t size = 0;
+    yyjson_alc pool;
+    yyjson_val number = {0};
+    number.tag = YYJSON_TYPE_NUM | YYJSON_SUBTYPE_REAL;
+    number.uni.f64 = value;
+    yyjson_alc_pool_init(&pool, memory, sizeof memory);
+    text = yyjson_val_write_opts(&number, write_flags, &pool, &size, NULL);
+    if (text)
+        buffer_add(b, text, size);
+    else
+        b->failed = true;
+}
+
 void json_write(buffer *b, const lb_value *value)
 {
     switch (lb_value_type_of(value)) {
@@ -179,6 +195,9 @@ void json_write(buffer *b, const lb_value *value)
         return;
     case LB_TYPE_UINT:
         buffer_uint(b, lb_value_uint(value));
+        return;
+    case LB_TYPE_FLOAT:
+        json_write_float(b, lb_value_float(value));
         return;
     case LB_TYPE_STR:
         buffer_json_string(b, lb_value_str(value), lb_value_str_size(value));
