@@ -18,7 +18,8 @@ build = cmake --build $(BUILD) --parallel $(JOBS)
 
 all:
 	@command -v cmake >/dev/null || { echo "cmake is missing: run tools/setup" >&2; exit 1; }
-	@test -f $(BUILD)/CMakeCache.txt || $(configure) -DLIGHTBUS_TESTS=OFF -DLIGHTBUS_BENCH=OFF
+	@test -e $(BUILD)/Makefile -o -e $(BUILD)/build.ninja || $(configure) -DLIGHTBUS_TESTS=OFF -DLIGHTBUS_BENCH=OFF || \
+	{ echo "The build could not be configured. If something is missing, run tools/setup." >&2; exit 1; }
 	@$(build)
 
 demo:
