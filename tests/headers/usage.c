@@ -67,15 +67,14 @@ static lb_status call_with_everything(lb_bus *bus, lb_value *tree, const lb_valu
     unsigned long long bigger = 4;
     float ratio = 0.5f;
     lb_value *result = NULL;
-    lb_status status = lb_call(bus, "auth.everything",
-                               LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte),
-                                       LB("small", small), LB("int", -1), LB("unsigned", 1u), LB("long", 1L),
-                                       LB("big", big), LB("longlong", 1LL), LB("bigger", bigger),
-                                       LB("ratio", ratio), LB("double", 0.25), LB("truth", (bool)true),
-                                       LB("compared", small == 3), LB("tree", tree), LB("part", part),
-                                       LB("null", LB_NULL), LB("sized", LB_STRN("a\0b", 3)),
-                                       LB("json", LB_JSON("[1, 2]"))),
-                               &result, error);
+    lb_status status =
+        lb_call(bus, "auth.everything",
+                LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte),
+                        LB("small", small), LB("int", -1), LB("unsigned", 1u), LB("long", 1L), LB("big", big),
+                        LB("longlong", 1LL), LB("bigger", bigger), LB("ratio", ratio), LB("double", 0.25),
+                        LB("truth", (bool)true), LB("compared", small == 3), LB("tree", tree), LB("part", part),
+                        LB("null", LB_NULL), LB("sized", LB_STRN("a\0b", 3)), LB("json", LB_JSON("[1, 2]"))),
+                &result, error);
 
     lb_value_free(result);
     return status ? status : lb_fire(bus, "auth.user_left", LB_NO_ARGS, error);
