@@ -5,6 +5,7 @@
 #   make install  to PREFIX (/usr/local), below DESTDIR
 PREFIX ?= /usr/local
 BUILD := build
+MAKEFLAGS += --no-print-directory
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 ifneq ($(shell command -v ninja 2>/dev/null),)
 export CMAKE_GENERATOR ?= Ninja
@@ -24,7 +25,7 @@ all:
 
 demo:
 	@tools/setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@examples/quickstart/demo.sh $(BUILD)
 
 test:
@@ -35,7 +36,7 @@ test:
 
 bench:
 	@tools/setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@$(configure) -DLIGHTBUS_BENCH=ON
 	@$(build)
 	@bench/run $(BUILD) $(BENCH_ARGS)
