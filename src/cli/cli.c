@@ -22,10 +22,15 @@ static int unknown_command(const invocation *in, const char *name)
     char hint[NEAREST_HINT];
     nearest n = {.wanted = name};
 
+    if (name[0] == '-') {
+        nearest_offer(&n, "--help");
+        nearest_offer(&n, "--version");
+        return usage_error(in, "unknown flag \"%s\"%s", name,
+                           n.name ? nearest_hint(&n, hint) : "; the flags of a command come after its name");
+    }
     for (const command *const *c = cli_commands; *c; c++)
         nearest_offer(&n, (*c)->name);
-    return usage_error(in, "unknown %s \"%s\"%s", name[0] == '-' ? "flag" : "command", name,
-                       nearest_hint(&n, hint));
+    return usage_error(in, "unknown command \"%s\"%s", name, nearest_hint(&n, hint));
 }
 
 static const char *base_name(const char *path)

@@ -38,11 +38,12 @@ typedef struct flag {
 
 typedef struct command {
     const char *name;
-    const char *summary;   /* one line */
-    const char *arguments; /* what follows the flags: "API.EVENT [NAME=VALUE ...]" */
-    const char *details;   /* the help's text after the flags, or NULL */
-    const flag *flags;     /* its own; the last one has no name */
-    bool offline;          /* it takes none of the flags that are about the bus */
+    const char *summary;        /* one line */
+    const char *arguments;      /* what follows the flags: "API.EVENT [NAME=VALUE ...]" */
+    const char *details;        /* the help's text after the flags, or NULL */
+    const char *module_details; /* more of it, where bus modules are loaded; or NULL */
+    const flag *flags;          /* its own; the last one has no name */
+    bool offline;               /* it takes none of the flags that are about the bus */
     int (*run)(invocation *in);
 } command;
 

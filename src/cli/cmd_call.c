@@ -56,7 +56,7 @@ const command cmd_call = {
     .name = "call",
     .summary = "Calls an RPC and prints its result as JSON.",
     .arguments = "API.PROCEDURE [NAME=VALUE ...]",
-    .details = "A value is read by the type that the procedure declares: a string is taken as it is,\n"
+    .details = "A value is read by the type that the procedure declares: a string as it is,\n"
                "anything else is JSON.\n\n"
                "  lightbus call auth.check_password username=admin password=secret\n"
                "  lightbus call image.resize 'size={\"width\": 640}' keep_ratio=true\n"

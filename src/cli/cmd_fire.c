@@ -23,7 +23,7 @@ const command cmd_fire = {
     .name = "fire",
     .summary = "Fires an event.",
     .arguments = "API.EVENT [NAME=VALUE ...]",
-    .details = "A value is read by the type that the event declares: a string is taken as it is,\n"
+    .details = "A value is read by the type that the event declares: a string as it is,\n"
                "anything else is JSON. The event is on the bus when the command ends with 0.\n\n"
                "  lightbus fire auth.user_registered username=adam email=adam@example.com\n"
                "  lightbus fire auth.user_registered --json '{\"username\": \"adam\", ...}'\n",

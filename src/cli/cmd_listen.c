@@ -171,7 +171,7 @@ static int listen_command(invocation *in)
 
 static const flag flags[] = {
     {"count", "N", "end after N events", offsetof(invocation, events_count), 0, false},
-    {"since", "WHEN", "$ (now), 0 (the beginning), an id, or an ISO 8601 time", offsetof(invocation, since), 0,
+    {"since", "WHEN", "$ (now), 0 (the beginning), an id, an ISO 8601 time", offsetof(invocation, since), 0,
      false},
     {0},
 };

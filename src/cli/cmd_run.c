@@ -57,8 +57,7 @@ out:
 }
 
 static const flag flags[] = {
-    {"bus", "PATH", "a bus.c, a bus.so, or a folder with one (LIGHTBUS_MODULE)", offsetof(invocation, bus), 0,
-     true},
+    {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 0, true},
     {0},
 };
 
@@ -66,9 +65,9 @@ const command cmd_run = {
     .name = "run",
     .summary = "Serves APIs and listens to events until SIGINT or SIGTERM.",
     .arguments = "",
-    .details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
-               "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
-               "~/.cache/lightbus.\n",
+    .module_details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
+                      "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
+                      "~/.cache/lightbus.\n",
     .flags = flags,
     .run = run,
 };

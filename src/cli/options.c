@@ -154,6 +154,8 @@ static void command_help(FILE *out, const invocation *in)
                 print_flag(out, f);
     if (c->details)
         fprintf(out, "\n%s", c->details);
+    if (c->module_details && !in->setup)
+        fprintf(out, "\n%s", c->module_details);
 }
 
 static void program_help(FILE *out, const invocation *in)
