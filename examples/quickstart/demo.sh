@@ -10,7 +10,7 @@ lightbus=$build/lightbus
 work=$(mktemp -d "${TMPDIR:-/tmp}/lightbus-demo.XXXXXX") || exit 1
 pids=()
 
-bold= dim= green= red= plain=
+bold='' dim='' green='' red='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR-}" ] && [ "${TERM-dumb}" != dumb ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 fi
@@ -70,8 +70,8 @@ serve() {
 }
 
 start_redis() {
-    local port try pid
-    for try in 1 2 3 4 5; do
+    local port pid
+    for _ in 1 2 3 4 5; do
         port=$((RANDOM % 20000 + 20000))
         redis-server --port "$port" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no \
             >"$work/redis.log" 2>&1 &
@@ -127,6 +127,7 @@ lightbus call auth.check_password username=admin >"$work/mistake.log" 2>&1 && fa
 fold -s -w 76 "$work/mistake.log" | indent
 
 step "5. A client in C calls, then fires the event"
+# shellcheck disable=SC2016 # shown, not run
 command_line 'cc client.c $(pkg-config --cflags --libs lightbus) -o client && ./client'
 # shellcheck disable=SC2046,SC2086 # flags are words
 ${CC:-cc} "$here/client.c" $(pkg-config --cflags --libs lightbus) -Wl,-rpath,"$build" -o "$work/client" ||

@@ -4,7 +4,6 @@
 
 #include <lightbus/version.h>
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,16 +14,18 @@ static void print_row(FILE *out, const colours *c, const char *label, const char
     fputc('\n', out);
 }
 
-/* A signature; one that is too long for the line goes on below, at a parameter. */
-static void print_signature(FILE *out, const char *text)
+/* A member; a signature that is too long for the line goes on below, at a parameter. */
+static void print_member(FILE *out, const colours *c, const lb_value *member)
 {
-    enum { indent = 4, width = 79 };
-    int column = fprintf(out, "%*s", indent, "");
+    enum { indent = 11, width = 79 };
+    const char *text = lb_value_str(lb_value_get(member, "signature"));
+    int column = indent;
 
-    while (*text) {
+    fprintf(out, "    %s%-6s%s ", c->dim, lb_value_str(lb_value_get(member, "kind")), c->off);
+    while (text && *text) {
         const char *comma = strstr(text, ", ");
         size_t size = comma ? (size_t)(comma + 2 - text) : strlen(text);
-        if (column > indent + 4 && column + (int)size - (comma ? 1 : 0) > width)
+        if (column > indent && column + (int)size - (comma ? 1 : 0) > width)
             column = fprintf(out, "\n%*s", indent + 4, "") - 1;
         column += fprintf(out, "%.*s", (int)size, text);
         text += size;
@@ -41,7 +42,7 @@ static void print_apis(FILE *out, const colours *c, const lb_value *apis)
         fprintf(out, "\n  %sAPI%s %s%s%s\n", c->dim, c->off, c->bold,
                 lb_value_str(lb_value_get(api.value, "name")), c->off);
         while (lb_value_next(&member))
-            print_signature(out, lb_value_str(member.value));
+            print_member(out, c, member.value);
     }
 }
 
@@ -60,30 +61,19 @@ static void print_listeners(FILE *out, const colours *c, const lb_value *listene
     }
 }
 
-/* A name that nobody chose, or one with a part that is new at every start. */
-static bool is_random_name(const char *chosen)
+static void print_hint(FILE *out, const colours *c, const lb_value *about)
 {
-    return !chosen || !*chosen || strstr(chosen, "{random") || strstr(chosen, "{friendly}") ||
-           strstr(chosen, "{pid}");
+    if (!lb_value_bool(lb_value_get(about, "service_is_random")) ||
+        !lb_value_count(lb_value_get(about, "listeners")))
+        return;
+    fprintf(out,
+            "\n  %sHint:%s the service name is random, so the listeners' groups are others at every\n"
+            "  start, and events that come in between are missed. Set LIGHTBUS_SERVICE_NAME,\n"
+            "  or use --service-name.\n",
+            c->yellow, c->off);
 }
 
-static void print_hints(FILE *out, const colours *c, const invocation *in, const lb_value *about)
-{
-    const char *service = in->service_name ? in->service_name : getenv("LIGHTBUS_SERVICE_NAME");
-    size_t listeners = lb_value_count(lb_value_get(about, "listeners"));
-
-    if (listeners && is_random_name(service))
-        fprintf(out,
-                "\n  %sHint:%s the service name is random, so the listeners' groups are others at every\n"
-                "  start, and events that come in between are missed. Set LIGHTBUS_SERVICE_NAME,\n"
-                "  or use --service-name.\n",
-                c->yellow, c->off);
-    if (!listeners && !lb_value_count(lb_value_get(about, "apis")))
-        fprintf(out, "\n  %sHint:%s lb_setup registered no API and no listener: there is nothing to do.\n",
-                c->yellow, c->off);
-}
-
-void banner_print(FILE *out, const invocation *in, const lb_bus *bus, const char *module)
+void banner_print(FILE *out, const lb_bus *bus, const char *module)
 {
     lb_value *about = lb_describe(bus);
     colours c = colours_for(out);
@@ -99,7 +89,7 @@ void banner_print(FILE *out, const invocation *in, const lb_bus *bus, const char
         print_row(out, &c, "module", module);
     print_apis(out, &c, lb_value_get(about, "apis"));
     print_listeners(out, &c, lb_value_get(about, "listeners"));
-    print_hints(out, &c, in, about);
+    print_hint(out, &c, about);
     fputc('\n', out);
     lb_value_free(about);
 }

@@ -5,6 +5,6 @@
 #include "cli.h"
 
 /* Who this process is, what it serves and what it listens to. `module`: the bus module's file, or NULL. */
-void banner_print(FILE *out, const invocation *in, const lb_bus *bus, const char *module);
+void banner_print(FILE *out, const lb_bus *bus, const char *module);
 
 #endif

@@ -24,6 +24,13 @@ static int remote_failure(const invocation *in, const lb_error *error)
     return CLI_FAILURE;
 }
 
+static int show_no_memory(const invocation *in)
+{
+    lb_error error = {.status = LB_NO_MEMORY};
+
+    return failure(in, &error);
+}
+
 static int call(invocation *in)
 {
     outgoing o = {0};
@@ -34,8 +41,7 @@ static int call(invocation *in)
     if (code != CLI_OK)
         goto out;
     if (lb_call(o.bus, o.name, o.args, &result, &error) == LB_OK) {
-        print_json(stdout, result);
-        code = finish_output(in);
+        code = print_json(stdout, result) ? finish_output(in) : show_no_memory(in);
     } else {
         code = error.status == LB_REMOTE_ERROR ? remote_failure(in, &error) : failure(in, &error);
     }

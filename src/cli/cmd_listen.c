@@ -20,15 +20,6 @@ typedef struct printing {
     int write_error; /* errno of a write that failed */
 } printing;
 
-/* The value of an argument as JSON. */
-static void write_argument(buffer *out, const lb_event *event, const lb_arg *arg)
-{
-    if (arg->value.kind == LB_DATUM_VALUE)
-        json_write(out, arg->value.as.value);
-    else
-        json_write(out, lb_get(event, arg->name));
-}
-
 static void write_member(buffer *out, const char *name, const char *text)
 {
     buffer_json_string(out, name, strlen(name));
@@ -45,51 +36,66 @@ static void write_line(buffer *out, const lb_event *event)
     write_member(out, "id", lb_event_id(event));
     write_member(out, "native_id", lb_event_native_id(event));
     buffer_literal(out, "\"arguments\":{");
-    for (const lb_arg *arg = lb_args(event), *first = arg; arg && arg->name; arg++) {
+    for (const lb_arg *arg = lb_args(event), *first = arg; arg->name; arg++) {
         if (arg != first)
             buffer_char(out, ',');
         buffer_json_string(out, arg->name, strlen(arg->name));
         buffer_char(out, ':');
-        write_argument(out, event, arg);
+        json_write(out, arg->value.as.value);
     }
     buffer_literal(out, "}}\n");
 }
 
-static void write_for_people(buffer *out, const lb_event *event, const colours *c)
+static bool print_line(const lb_event *event)
+{
+    buffer out = {0};
+    bool made;
+
+    write_line(&out, event);
+    made = !out.failed;
+    if (made)
+        fwrite(out.data, 1, out.size, stdout);
+    buffer_free(&out);
+    return made;
+}
+
+static bool print_for_people(const lb_event *event, const colours *c)
 {
     char clock[16];
     time_t now = time(NULL);
     struct tm local;
 
     strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &local));
-    buffer_printf(out, "%s%s%s  %s%s%s.%s%s%s  %s%s%s\n", c->dim, clock, c->off, c->bold, c->green,
-                  lb_event_api(event), lb_event_name(event), c->off, "", c->dim, lb_event_native_id(event),
-                  c->off);
-    for (const lb_arg *arg = lb_args(event); arg && arg->name; arg++) {
-        buffer_printf(out, "          %s%s%s ", c->cyan, arg->name, c->off);
-        write_argument(out, event, arg);
-        buffer_char(out, '\n');
+    printf("%s%s%s  %s%s", c->dim, clock, c->off, c->bold, c->green);
+    print_safe(stdout, lb_event_api(event));
+    putchar('.');
+    print_safe(stdout, lb_event_name(event));
+    printf("%s  %s", c->off, c->dim);
+    print_safe(stdout, lb_event_native_id(event));
+    printf("%s\n", c->off);
+    for (const lb_arg *arg = lb_args(event); arg->name; arg++) {
+        char *value = lb_value_json(arg->value.as.value, NULL);
+        printf("          %s", c->cyan);
+        print_safe(stdout, arg->name);
+        printf("%s ", c->off);
+        print_safe(stdout, value ? value : "(out of memory)");
+        putchar('\n');
+        free(value);
     }
+    return true;
 }
 
 static lb_status print_event(const lb_event *event, void *data)
 {
     printing *p = data;
-    buffer out = {0};
 
     if (p->left == 0 || p->write_error)
         return LB_OK;
-    if (p->for_people)
-        write_for_people(&out, event, &p->colours);
-    else
-        write_line(&out, event);
-    if (out.failed) {
-        buffer_free(&out);
-        return LB_RETRY;
-    }
-    if (fwrite(out.data, 1, out.size, stdout) != out.size || fflush(stdout) != 0)
-        p->write_error = errno;
-    buffer_free(&out);
+    errno = 0;
+    if (!(p->for_people ? print_for_people(event, &p->colours) : print_line(event)))
+        return LB_RETRY; /* memory is short */
+    if (fflush(stdout) != 0 || ferror(stdout))
+        p->write_error = errno ? errno : EIO;
     if (p->left != UINT64_MAX)
         p->left--;
     if (p->left == 0 || p->write_error)

@@ -48,7 +48,7 @@ static int run(invocation *in)
         show_failure(in, &error, status, "lb_setup failed");
         goto out;
     }
-    banner_print(stderr, in, bus, module);
+    banner_print(stderr, bus, module);
     code = serve(in, bus);
 out:
     lb_close(bus);

@@ -35,11 +35,15 @@ void print_safe(FILE *out, const char *text)
 
 bool print_json(FILE *out, const lb_value *value)
 {
-    char *text = isatty(fileno(out)) ? lb_value_pretty(value, NULL) : lb_value_json(value, NULL);
+    bool for_people = isatty(fileno(out));
+    char *text = for_people ? lb_value_pretty(value, NULL) : lb_value_json(value, NULL);
 
     if (!text)
         return false;
-    print_safe(out, text);
+    if (for_people)
+        print_safe(out, text);
+    else
+        fputs(text, out);
     fputc('\n', out);
     free(text);
     return true;
