@@ -32,8 +32,12 @@ static int serve_with_start(lb_bus *bus, int ready, lb_error *error)
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     sigprocmask(SIG_BLOCK, &end, NULL);
-    if (lb_start(bus, error) != LB_OK)
-        return report("lb_start", error);
+    int64_t deadline = support_now_ms() + PATIENCE_MS;
+    while (lb_start(bus, error) != LB_OK) {
+        if (!error->retryable || support_now_ms() > deadline)
+            return report("lb_start", error);
+        sleep_ms(20);
+    }
     if (write(ready, "", 1) != 1)
         return 2;
     sigwait(&end, &signal);
