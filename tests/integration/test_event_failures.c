@@ -8,6 +8,7 @@
 
 typedef struct shared {
     lb_status status; /* what the handler returns while failures > 0 */
+    int crash;        /* the handler kills its process */
     int failures, calls, handled, last_n, last_deliveries;
     int64_t at_ms[16]; /* of each call */
     lb_listen_options options;
@@ -21,6 +22,8 @@ static lb_status handle(const lb_event *event, void *data)
         s->at_ms[call - 1] = support_now_ms();
     shared_set(&s->last_n, (int)lb_get_int(event, "n"));
     shared_set(&s->last_deliveries, lb_event_deliveries(event));
+    if (shared_get(&s->crash))
+        raise(SIGKILL);
     if (shared_get(&s->failures) > 0) {
         shared_add(&s->failures, -1);
         return s->status;
@@ -152,32 +155,26 @@ static void s13_after_max_deliveries_it_is_a_dead_letter(void **state)
     worker_stop(pid);
 }
 
-static void s13_a_crash_loop_ends_in_the_dead_letters(void **state)
+static void s13_an_event_that_kills_its_handler_ends_in_the_dead_letters(void **state)
 {
     redis_server *server = *state;
     shared *s = shared_memory(sizeof *s);
-    s->status = LB_RETRY;
-    s->failures = 1000;
+    s->crash = 1;
     s->options.max_deliveries = 3;
-    s->options.on_error = LB_ON_ERROR_SHUTDOWN; /* every life of the worker sees the event once */
-    pid_t pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = s, .run = true});
-    wait_until(redis_int(server, "EXISTS", STREAM, NULL) == 1, PATIENCE_MS);
+    pid_t pid = start_worker(server, s);
     fire(server, 7);
-    for (int lives = 0; dead(server) == 0; lives++) {
-        assert_true(lives < 10);
+    int lives = 1;
+    while (dead(server) == 0) {
         wait_until(!child_runs(pid) || dead(server) == 1, PATIENCE_MS);
         if (child_runs(pid))
             break;
-        assert_int_equal(child_wait(pid, PATIENCE_MS), 1);
-        pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = s, .run = true});
+        assert_int_equal(child_wait(pid, PATIENCE_MS), 128 + SIGKILL);
+        assert_true(lives++ < 10);
+        pid = start_worker(server, s);
     }
-    wait_until(dead(server) == 1, PATIENCE_MS);
-    assert_in_range(shared_get(&s->calls), 3, 4);
-    shared_set(&s->failures, 0);
-    if (!child_runs(pid)) {
-        child_wait(pid, PATIENCE_MS);
-        pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = s, .run = true});
-    }
+    assert_int_equal(shared_get(&s->calls), 3);
+    expect_dead_field(server, ":n", "7");
+    shared_set(&s->crash, 0);
     fire(server, 8);
     wait_until(shared_get(&s->handled) == 1, PATIENCE_MS);
     worker_stop(pid);
@@ -342,7 +339,7 @@ int main(void)
         server_test(s13_a_failure_is_retried_until_it_succeeds),
         server_test(s13_other_events_go_on_while_one_is_retried),
         server_test(s13_after_max_deliveries_it_is_a_dead_letter),
-        server_test(s13_a_crash_loop_ends_in_the_dead_letters),
+        server_test(s13_an_event_that_kills_its_handler_ends_in_the_dead_letters),
         server_test(s13_a_rejected_event_is_a_dead_letter_at_once),
         server_test(s13_acknowledge_and_log_gives_it_up),
         server_test(s13_shutdown_ends_the_worker_and_keeps_the_event),
