@@ -55,13 +55,13 @@ static inline lb_datum lb_datum_null(void)
     lb_datum d = {LB_DATUM_NULL, {0}};
     return d;
 }
-#define LB_DATUM_FROM_(suffix, type, datum_kind, member)                                                      \
-    static inline lb_datum lb_datum_##suffix(type value)                                                      \
-    {                                                                                                         \
-        lb_datum d = lb_datum_null();                                                                         \
-        d.kind = datum_kind;                                                                                  \
-        d.as.member = value;                                                                                  \
-        return d;                                                                                             \
+#define LB_DATUM_FROM_(suffix, type, datum_kind, member)                                                       \
+    static inline lb_datum lb_datum_##suffix(type value)                                                       \
+    {                                                                                                          \
+        lb_datum d = lb_datum_null();                                                                          \
+        d.kind = datum_kind;                                                                                   \
+        d.as.member = value;                                                                                   \
+        return d;                                                                                              \
     }
 LB_DATUM_FROM_(bool, bool, LB_DATUM_BOOL, boolean)
 LB_DATUM_FROM_(int, int64_t, LB_DATUM_INT, i)
@@ -116,7 +116,7 @@ template <typename... Arg> inline lb_args_<Arg...> lb_args_of_(Arg... arg) { ret
 #define LB_ARGS(...) static_cast<const lb_arg *>(lb_args_of_(__VA_ARGS__))
 extern "C" {
 #else
-#define LB_DATUM(datum)                                                                                       \
+#define LB_DATUM(datum)                                                                                        \
     _Generic((datum),                                                                                         \
         bool: lb_datum_bool,                                                                                  \
         char: lb_datum_int,                                                                                   \
@@ -144,11 +144,11 @@ extern "C" {
 /* One argument: LB("username", "admin"). `value` is a bool, a number, a string, an lb_value, or one of
  * LB_NULL, LB_STRN, LB_JSON. The declared type decides what is sent: before C23 `true` and `a == b` are int
  * to the compiler, and arrive as booleans where the signature says bool. */
-#define LB(name, value) lb_arg_make((name), LB_DATUM(value))
-#define LB_NULL lb_datum_null()
+#define LB(name, value)     lb_arg_make((name), LB_DATUM(value))
+#define LB_NULL             lb_datum_null()
 #define LB_STRN(data, size) lb_datum_strn((data), (size)) /* a string with a size; may hold NUL characters */
-#define LB_JSON(text) lb_datum_json(text)                 /* JSON text for lists, dicts and structs */
-#define LB_NO_ARGS ((const lb_arg *)0)
+#define LB_JSON(text)       lb_datum_json(text)           /* JSON text for lists, dicts and structs */
+#define LB_NO_ARGS          ((const lb_arg *)0)
 
 /* ---- Members ---------------------------------------------------------------------------------------- */
 
@@ -178,16 +178,31 @@ inline lb_member lb_member_make(decltype(lb_member::kind) kind, const char *sign
     lb_member member = {kind, signature, handler, doc};
     return member;
 }
-#define LB_RPC(...) lb_member_make(lb_member::LB_MEMBER_RPC, __VA_ARGS__)
+#define LB_RPC(...)         lb_member_make(lb_member::LB_MEMBER_RPC, __VA_ARGS__)
 #define LB_EVENT(signature) lb_member_make(lb_member::LB_MEMBER_EVENT, signature)
-#define LB_END lb_member_make(lb_member::LB_MEMBER_END, nullptr)
+#define LB_END              lb_member_make(lb_member::LB_MEMBER_END, nullptr)
 #else
 /* LB_RPC(signature, handler) and LB_EVENT(signature); LB_RPC_DOC and LB_EVENT_DOC add a line of text. */
-#define LB_RPC(signature, handler) {LB_MEMBER_RPC, signature, handler, NULL}
-#define LB_RPC_DOC(signature, handler, doc) {LB_MEMBER_RPC, signature, handler, doc}
-#define LB_EVENT(signature) {LB_MEMBER_EVENT, signature, NULL, NULL}
-#define LB_EVENT_DOC(signature, doc) {LB_MEMBER_EVENT, signature, NULL, doc}
-#define LB_END {LB_MEMBER_END, NULL, NULL, NULL}
+#define LB_RPC(signature, handler)                                                                             \
+    {                                                                                                          \
+        LB_MEMBER_RPC, signature, handler, NULL                                                                \
+    }
+#define LB_RPC_DOC(signature, handler, doc)                                                                    \
+    {                                                                                                          \
+        LB_MEMBER_RPC, signature, handler, doc                                                                 \
+    }
+#define LB_EVENT(signature)                                                                                    \
+    {                                                                                                          \
+        LB_MEMBER_EVENT, signature, NULL, NULL                                                                 \
+    }
+#define LB_EVENT_DOC(signature, doc)                                                                           \
+    {                                                                                                          \
+        LB_MEMBER_EVENT, signature, NULL, doc                                                                  \
+    }
+#define LB_END                                                                                                 \
+    {                                                                                                          \
+        LB_MEMBER_END, NULL, NULL, NULL                                                                        \
+    }
 #endif
 
 /* An API: its name on the bus (dotted: letters, digits, "_" and "-" between the dots; not "default") and its
@@ -221,7 +236,7 @@ inline const lb_message *lb_message_of(const lb_message *m) { return m; }
 extern "C" {
 #else
 static inline const lb_message *lb_message_same_(const lb_message *message) { return message; }
-#define lb_message_of(source)                                                                                 \
+#define lb_message_of(source)                                                                                  \
     _Generic((source),                                                                                        \
         lb_request *: lb_request_message,                                                                     \
         const lb_request *: lb_request_message,                                                               \
@@ -236,12 +251,12 @@ static inline const lb_message *lb_message_same_(const lb_message *message) { re
  * the signature, the answer is "", 0, false or NULL, and the handling of this message fails when the handler
  * returns. An optional parameter (T?) that is null reads as "", 0 or false; lb_has tells.
  * What is returned is borrowed until the handler returns. Only the handling thread may call them. */
-#define lb_has(source, name) lb_message_has(lb_message_of(source), (name))
-#define lb_get(source, name) lb_message_get(lb_message_of(source), (name))
-#define lb_get_str(source, name) lb_message_str(lb_message_of(source), (name))
-#define lb_get_int(source, name) lb_message_int(lb_message_of(source), (name))
+#define lb_has(source, name)       lb_message_has(lb_message_of(source), (name))
+#define lb_get(source, name)       lb_message_get(lb_message_of(source), (name))
+#define lb_get_str(source, name)   lb_message_str(lb_message_of(source), (name))
+#define lb_get_int(source, name)   lb_message_int(lb_message_of(source), (name))
 #define lb_get_float(source, name) lb_message_float(lb_message_of(source), (name))
-#define lb_get_bool(source, name) lb_message_bool(lb_message_of(source), (name))
+#define lb_get_bool(source, name)  lb_message_bool(lb_message_of(source), (name))
 /* All arguments, in the order of the message, as a list that ends with a NULL name. */
 #define lb_args(source) lb_message_args(lb_message_of(source))
 
@@ -256,7 +271,7 @@ LB_API const char *lb_request_procedure(const lb_request *request); /* "check_pa
 LB_API int64_t lb_request_time_left_ms(const lb_request *request);
 
 LB_API lb_bus *lb_event_bus(const lb_event *event);
-LB_API const char *lb_event_id(const lb_event *event);        /* made by the sender; the same when redelivered */
+LB_API const char *lb_event_id(const lb_event *event); /* made by the sender; the same when redelivered */
 LB_API const char *lb_event_native_id(const lb_event *event); /* the transport's: Redis's "1700000000000-0" */
 LB_API const char *lb_event_api(const lb_event *event);
 LB_API const char *lb_event_name(const lb_event *event);
@@ -283,7 +298,8 @@ typedef struct lb_deferred lb_deferred;
 LB_API lb_deferred *lb_defer(lb_request *request);
 #define lb_answer(deferred, value) lb_answer_datum((deferred), LB_DATUM(value))
 LB_API lb_status lb_answer_datum(lb_deferred *deferred, lb_datum value);
-LB_API lb_status lb_answer_fail(lb_deferred *deferred, const char *type, const char *format, ...) LB_PRINTF(3, 4);
+LB_API lb_status lb_answer_fail(lb_deferred *deferred, const char *type, const char *format, ...)
+    LB_PRINTF(3, 4);
 
 #ifdef __cplusplus
 }

@@ -18,15 +18,15 @@ extern "C" {
 
 /* How to open a bus. Zero means the default; unknown bits are refused. Strings are copied. */
 typedef struct lb_options {
-    const char *url;          /* LIGHTBUS_URL, else redis://127.0.0.1:6379/0. See docs/reference/urls.md */
-    const char *service_name; /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
-    const char *process_name; /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
-                                 {random4} {random8} {random16} {friendly} */
-    int rpc_timeout_ms;       /* 5000: how long a caller waits, and the expiry of the call on the wire */
+    const char *url;           /* LIGHTBUS_URL, else redis://127.0.0.1:6379/0. See docs/reference/urls.md */
+    const char *service_name;  /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
+    const char *process_name;  /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
+                                  {random4} {random8} {random16} {friendly} */
+    int rpc_timeout_ms;        /* 5000: how long a caller waits, and the expiry of the call on the wire */
     int event_fire_timeout_ms; /* 5000: how long firing may take, reconnecting included */
-    int schema_ttl_s;         /* 60: life of a published schema; it is renewed after 80 % of it */
-    int rpc_concurrency;      /* 1: threads that handle RPCs in a worker */
-    unsigned flags;           /* LB_OPEN_... */
+    int schema_ttl_s;          /* 60: life of a published schema; it is renewed after 80 % of it */
+    int rpc_concurrency;       /* 1: threads that handle RPCs in a worker */
+    unsigned flags;            /* LB_OPEN_... */
 } lb_options;
 
 #define LB_OPEN_STRICT_VALIDATION 1u /* refuse calls to an API whose schema is not on the bus */
@@ -62,8 +62,8 @@ typedef enum lb_on_error {
 /* How to listen. Zero means the default. */
 typedef struct lb_listen_options {
     lb_on_error on_error;
-    const char *since;  /* where a listener that is new to the bus starts: "$" (now, default), "0" (the beginning),
-                           a native id, or a time as ISO 8601 */
+    const char *since;  /* where a listener that is new to the bus starts: "$" (now, default), "0" (the
+                           beginning),  a native id, or a time as ISO 8601 */
     int batch_size;     /* 100: events fetched at once, at most */
     int max_deliveries; /* 10 */
     unsigned flags;     /* LB_LISTEN_... */
@@ -74,7 +74,8 @@ typedef struct lb_listen_options {
 /* Listens: `events` is "api.event", several of them with spaces or commas between, or "api.*" for all
  * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
  * event, the processes of a group share them. Before the worker starts. Strings are copied.
- * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option), LB_USAGE. */
+ * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option),
+ * LB_USAGE. */
 LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                            void *data, const lb_listen_options *options, lb_error *error);
 
@@ -86,8 +87,9 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
 /* Serves on threads of its own, and returns when the worker is ready: connected, schemas published, consumer
  * groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers end, sends what is to be
- * sent, gives the rest back; it returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK, or LB_TIMEOUT
- * when one still ran. Not from a handler; lb_stop_request is: it makes lb_run return and does not wait. */
+ * sent, gives the rest back; it returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK, or
+ * LB_TIMEOUT when one still ran. Not from a handler; lb_stop_request is: it makes lb_run return and does not
+ * wait. */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
 LB_API void lb_stop_request(lb_bus *bus);
@@ -124,8 +126,8 @@ typedef struct lb_call_options {
 /* Begins a call without waiting. It is sent with all others that wait, in one write: by the next lb_call_end,
  * lb_call, lb_dispatch or lb_flush of any thread, or when 64 wait. NULL when it was refused (errors as
  * lb_call's); no callback runs then. */
-LB_API lb_pending *lb_call_begin(lb_bus *bus, const char *name, const lb_arg *args, const lb_call_options *options,
-                                 lb_error *error);
+LB_API lb_pending *lb_call_begin(lb_bus *bus, const char *name, const lb_arg *args,
+                                 const lb_call_options *options, lb_error *error);
 /* Waits for a call that was begun without a callback, as lb_call, and frees it. NULL gives LB_USAGE with the
  * error left as lb_call_begin set it. */
 LB_API lb_status lb_call_end(lb_pending *call, lb_value **result, lb_error *error);
@@ -139,8 +141,8 @@ LB_API lb_status lb_flush(lb_bus *bus, lb_error *error);
 
 /* Fires "api.event". LB_OK: the event is on the bus, and every listener that exists gets it at least once.
  * Waits for the transport, at most event_fire_timeout_ms, not for listeners. Errors: LB_UNKNOWN_API,
- * LB_UNKNOWN_MEMBER, LB_INVALID_ARGUMENTS (nothing was sent); LB_BUSY (the server is out of memory), LB_TIMEOUT,
- * LB_TRANSPORT: it may or may not be on the bus. */
+ * LB_UNKNOWN_MEMBER, LB_INVALID_ARGUMENTS (nothing was sent); LB_BUSY (the server is out of memory),
+ * LB_TIMEOUT, LB_TRANSPORT: it may or may not be on the bus. */
 LB_API lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error);
 /* Begins to fire; sent as lb_call_begin's calls are. lb_fire_end waits until it is on the bus and frees it. */
 LB_API lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error);
@@ -148,12 +150,13 @@ LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
 
 /* ---- Looking at the bus ----------------------------------------------------------------------------- */
 
-/* The schemas known: of this process's APIs and of the others on the bus (loaded now). An owned dict of API name to
- * schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
+/* The schemas known: of this process's APIs and of the others on the bus (loaded now). An owned dict of API
+ * name to schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
 LB_API lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error);
 
-/* What this handle serves and listens to, an owned dict: {"service": .., "process": .., "transports": {"rpc": ..},
- * "apis": [{"name": .., "members": [signature..]}], "listeners": [{"name": .., "events": [..], "group": ..}]}. */
+/* What this handle serves and listens to, an owned dict: {"service": .., "process": .., "transports": {"rpc":
+ * ..}, "apis": [{"name": .., "members": [signature..]}], "listeners": [{"name": .., "events": [..], "group":
+ * ..}]}. */
 LB_API lb_value *lb_describe(const lb_bus *bus);
 
 #ifdef __cplusplus

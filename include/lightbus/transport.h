@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 #define LB_TRANSPORT_ABI 1u
-#define LB_FOREVER INT64_MAX
+#define LB_FOREVER       INT64_MAX
 
 /* A keyword argument of a message. The sender gives its value as compact JSON text, the receiver as a tree. */
 typedef struct lb_kwarg {
@@ -68,29 +68,30 @@ typedef struct lb_event_message {
     int version;
     const lb_kwarg *kwargs;
     size_t kwargs_count;
-    lb_slice native_id; /* the medium's own; set by `send` (valid until the next send), and when received */
-    int source;         /* received: the transport's own note of where it came from */
-    int deliveries;     /* received: how often it was delivered, this time included */
-    lb_status status;   /* set by `send`, per event */
+    lb_slice native_id;  /* the medium's own; set by `send` (valid until the next send), and when received */
+    int source;          /* received: the transport's own note of where it came from */
+    int deliveries;      /* received: how often it was delivered, this time included */
+    lb_status status;    /* set by `send`, per event */
     const char *problem; /* set by `send` for a failed one; received: why it cannot be understood */
 } lb_event_message;
 
 typedef struct lb_rpc_transport {
     /* Sends calls. With `now` they are on their way when it returns; without, they may wait for the next
      * result->fetch or send with `now` on this instance, to share its write. LB_OK: they were sent, or may have
-     * been (the caller waits for its result either way; a call is never sent twice). A failure: none was sent. */
-    lb_status (*send)(void *self, const lb_rpc_message *const *calls, size_t count, bool now, int64_t deadline_ns,
-                      lb_error *error);
+     * been (the caller waits for its result either way; a call is never sent twice). A failure: none was sent.
+     */
+    lb_status (*send)(void *self, const lb_rpc_message *const *calls, size_t count, bool now,
+                      int64_t deadline_ns, lb_error *error);
     /* The callers of these do not wait any longer: remove what can be removed. Best effort. */
     void (*withdraw)(void *self, const lb_rpc_message *const *calls, size_t count);
 
     /* A consumer takes calls of some APIs, in that order of priority; one per worker thread. */
     lb_status (*consumer_open)(void *self, const char *const *api_names, size_t count, int64_t deadline_ns,
                                void **consumer, lb_error *error);
-    /* Takes up to `max` calls whose deadline has not passed; each is given to one consumer only, once. LB_OK with
-     * *count == 0 when the deadline came, or interrupt did. */
-    lb_status (*fetch)(void *consumer, size_t max, int64_t deadline_ns, const lb_rpc_message **calls, size_t *count,
-                       lb_error *error);
+    /* Takes up to `max` calls whose deadline has not passed; each is given to one consumer only, once. LB_OK
+     * with *count == 0 when the deadline came, or interrupt did. */
+    lb_status (*fetch)(void *consumer, size_t max, int64_t deadline_ns, const lb_rpc_message **calls,
+                       size_t *count, lb_error *error);
     /* Sends the results that wait. */
     lb_status (*flush)(void *consumer, int64_t deadline_ns, lb_error *error);
     /* Makes the present or else the next fetch return soon, losing nothing. */
@@ -101,10 +102,10 @@ typedef struct lb_rpc_transport {
 typedef struct lb_result_transport {
     /* Where the result of a call is to go; kept by the transport, valid as long as the instance. */
     lb_slice (*return_path)(void *self);
-    /* Sends results. With the consumer of this same instance on whose thread it is called, they may wait for its
-     * next fetch or flush, to share its write; NULL (any thread): now. */
-    lb_status (*send)(void *self, void *consumer, const lb_result_message *results, size_t count, int64_t deadline_ns,
-                      lb_error *error);
+    /* Sends results. With the consumer of this same instance on whose thread it is called, they may wait for
+     * its next fetch or flush, to share its write; NULL (any thread): now. */
+    lb_status (*send)(void *self, void *consumer, const lb_result_message *results, size_t count,
+                      int64_t deadline_ns, lb_error *error);
     /* Takes results that came for this process, in any order; waits until there is at least one. Unknown
      * ids are the bus's business. */
     lb_status (*fetch)(void *self, int64_t deadline_ns, const lb_result_message **results, size_t *count,
@@ -126,26 +127,32 @@ typedef struct lb_listener_config {
 
 typedef struct lb_event_transport {
     /* Fires events, in order. LB_OK: look at each event's status. A failure (no connection): none was sent. */
-    lb_status (*send)(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns, lb_error *error);
+    lb_status (*send)(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
+                      lb_error *error);
 
     lb_status (*listen)(void *self, const lb_listener_config *config, int64_t deadline_ns, void **listener,
                         lb_error *error);
-    /* Takes up to about `max` events: first those that this consumer had not acknowledged when it ended, then those
-     * that others have let lie past the acknowledgement timeout, then new ones. LB_OK with *count == 0 at the
-     * deadline or after interrupt. An event in hand (given out, and neither acknowledged, given back nor dead)
-     * is not given out again. */
+    /* Takes up to about `max` events: first those that this consumer had not acknowledged when it ended, then
+     * those that others have let lie past the acknowledgement timeout, then new ones. LB_OK with *count == 0 at
+     * the deadline or after interrupt. An event in hand (given out, and neither acknowledged, given back nor
+     * dead) is not given out again. */
     lb_status (*fetch)(void *listener, size_t max, int64_t deadline_ns, const lb_event_message **events,
                        size_t *count, lb_error *error);
     /* These events are done. May wait for the next fetch or flush, to share its write. They are matched by
      * native_id and source: copies will do. */
-    lb_status (*acknowledge)(void *listener, const lb_event_message *const *events, size_t count, lb_error *error);
+    lb_status (*acknowledge)(void *listener, const lb_event_message *const *events, size_t count,
+                             lb_error *error);
     lb_status (*flush)(void *listener, int64_t deadline_ns, lb_error *error);
-    /* Keeps these events in this consumer's hands for another lease; `lost[i]` tells which ones were taken over. */
-    lb_status (*renew)(void *listener, const lb_event_message *const *events, size_t count, bool *lost, lb_error *error);
+    /* Keeps these events in this consumer's hands for another lease; `lost[i]` tells which ones were taken
+     * over. */
+    lb_status (*renew)(void *listener, const lb_event_message *const *events, size_t count, bool *lost,
+                       lb_error *error);
     /* Lets others have these events at once. */
-    lb_status (*give_back)(void *listener, const lb_event_message *const *events, size_t count, lb_error *error);
+    lb_status (*give_back)(void *listener, const lb_event_message *const *events, size_t count,
+                           lb_error *error);
     /* Moves an event to the dead letters and acknowledges it, both or neither. */
-    lb_status (*dead_letter)(void *listener, const lb_event_message *event, const char *reason, lb_error *error);
+    lb_status (*dead_letter)(void *listener, const lb_event_message *event, const char *reason,
+                             lb_error *error);
     void (*interrupt)(void *listener);
     /* `forget`: the group is not wanted any longer either. Otherwise flushes first, for at most a second. */
     void (*unlisten)(void *listener, bool forget);

@@ -20,10 +20,10 @@ typedef struct lb_value lb_value;
 typedef enum lb_value_type {
     LB_TYPE_NULL,
     LB_TYPE_BOOL,
-    LB_TYPE_INT,    /* fits int64_t */
-    LB_TYPE_UINT,   /* a whole number above INT64_MAX that fits uint64_t */
-    LB_TYPE_FLOAT,  /* double, infinities and NaN included (Python sends them as bare words) */
-    LB_TYPE_STR,    /* UTF-8; may hold NUL characters, see lb_value_str_size */
+    LB_TYPE_INT,   /* fits int64_t */
+    LB_TYPE_UINT,  /* a whole number above INT64_MAX that fits uint64_t */
+    LB_TYPE_FLOAT, /* double, infinities and NaN included (Python sends them as bare words) */
+    LB_TYPE_STR,   /* UTF-8; may hold NUL characters, see lb_value_str_size */
     LB_TYPE_LIST,
     LB_TYPE_DICT,
 } lb_value_type;
@@ -77,7 +77,7 @@ typedef struct lb_value_iterator {
     const lb_value *value; /* the current element */
     const char *name;      /* its name in a dict, else NULL; NUL-terminated, borrowed */
     size_t name_size;
-    size_t index;          /* of the current element */
+    size_t index; /* of the current element */
     const void *next_;
     size_t left_;
 } lb_value_iterator;

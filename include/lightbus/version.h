@@ -7,7 +7,7 @@
 #define LIGHTBUS_VERSION_MAJOR 0
 #define LIGHTBUS_VERSION_MINOR 1
 #define LIGHTBUS_VERSION_PATCH 0
-#define LIGHTBUS_VERSION "0.1.0"
+#define LIGHTBUS_VERSION       "0.1.0"
 
 #ifdef __cplusplus
 extern "C" {

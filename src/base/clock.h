@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#define CLOCK_MS INT64_C(1000000)
+#define CLOCK_MS     INT64_C(1000000)
 #define CLOCK_SECOND INT64_C(1000000000)
 
 static inline int64_t clock_now(void) /* nanoseconds on CLOCK_MONOTONIC */

@@ -1,0 +1,142 @@
+/* Byte buffer. See buffer.h. */
+#include "buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool buffer_grow(buffer *b, size_t more)
+{
+    if (b->failed)
+        return false;
+    size_t capacity = b->capacity ? b->capacity : 256;
+    while (capacity - b->size < more) {
+        if (capacity > SIZE_MAX / 2) {
+            b->failed = true;
+            return false;
+        }
+        capacity *= 2;
+    }
+    char *data = realloc(b->data, capacity);
+    if (!data) {
+        b->failed = true;
+        return false;
+    }
+    b->data = data;
+    b->capacity = capacity;
+    return true;
+}
+
+void buffer_free(buffer *b)
+{
+    free(b->data);
+    *b = (buffer){0};
+}
+
+void buffer_clear(buffer *b, size_t keep)
+{
+    if (b->capacity > keep)
+        buffer_free(b);
+    b->size = 0;
+    b->failed = false;
+}
+
+void buffer_uint(buffer *b, uint64_t value)
+{
+    char digits[20];
+    char *at = digits + sizeof digits;
+    do
+        *--at = (char)('0' + value % 10);
+    while (value /= 10);
+    buffer_add(b, at, (size_t)(digits + sizeof digits - at));
+}
+
+void buffer_int(buffer *b, int64_t value)
+{
+    if (value < 0)
+        buffer_char(b, '-');
+    buffer_uint(b, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void buffer_printf(buffer *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (size < 0) {
+        b->failed = true;
+        return;
+    }
+    if (!buffer_room(b, (size_t)size + 1))
+        return;
+    va_start(args, format);
+    vsnprintf(b->data + b->size, (size_t)size + 1, format, args);
+    va_end(args);
+    b->size += (size_t)size;
+}
+
+char *buffer_text(buffer *b)
+{
+    if (!buffer_room(b, 1) || b->failed)
+        return NULL;
+    b->data[b->size] = '\0';
+    return b->data;
+}
+
+/* The length of the well-formed UTF-8 sequence at `at` (Unicode table 3-7), 0 if there is none. */
+static size_t utf8_sequence(const unsigned char *at, size_t left)
+{
+    unsigned char c = at[0];
+    size_t length = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    if (length == 0 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+    if ((c == 0xE0 && at[1] < 0xA0) || (c == 0xED && at[1] > 0x9F) || (c == 0xF0 && at[1] < 0x90) ||
+        (c == 0xF4 && at[1] > 0x8F))
+        return 0;
+    return length;
+}
+
+static bool plain(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
+
+static void escape(buffer *b, unsigned char c)
+{
+    static const char short_form[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+    for (const char *s = short_form; *s; s += 2)
+        if (c == (unsigned char)*s) {
+            buffer_char(b, '\\');
+            buffer_char(b, s[1]);
+            return;
+        }
+    buffer_printf(b, "\\u%04x", c);
+}
+
+bool buffer_json_string(buffer *b, const char *data, size_t size)
+{
+    size_t before = b->size;
+    const unsigned char *at = (const unsigned char *)data, *end = at + size;
+    buffer_char(b, '"');
+    while (at < end) {
+        const unsigned char *run = at;
+        while (at < end && plain(*at))
+            at++;
+        buffer_add(b, run, (size_t)(at - run));
+        if (at == end)
+            break;
+        size_t length = utf8_sequence(at, (size_t)(end - at));
+        if (length == 0) {
+            b->size = before;
+            return false;
+        }
+        if (length == 1)
+            escape(b, *at);
+        else
+            buffer_add(b, at, length);
+        at += length;
+    }
+    buffer_char(b, '"');
+    return true;
+}
