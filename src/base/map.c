@@ -108,11 +108,10 @@ void *map_remove(map *m, const char *key, size_t size)
 
 map_entry *map_next(const map *m, map_entry *entry)
 {
-    map_entry *end = m->entries + m->capacity;
-    for (entry = entry ? entry + 1 : m->entries; entry < end; entry++)
-        if (entry->key)
-            return entry;
-    return NULL;
+    size_t i = entry ? (size_t)(entry - m->entries) + 1 : 0;
+    while (i < m->capacity && !m->entries[i].key)
+        i++;
+    return i < m->capacity ? &m->entries[i] : NULL;
 }
 
 void map_free(map *m)
