@@ -17,7 +17,7 @@
 enum { MOST_LINKS = 256 };
 
 typedef struct order {
-    enum { CUT, HOLD, REFUSE, DELAY, CUT_AFTER_TO_SERVER, CUT_AFTER_TO_CLIENT, COUNT } kind;
+    enum { CUT, HOLD, FREEZE, REFUSE, DELAY, CUT_AFTER_TO_SERVER, CUT_AFTER_TO_CLIENT, COUNT } kind;
     int value;
 } order;
 
@@ -30,6 +30,7 @@ typedef struct flow {
 
 typedef struct connection {
     int client, server;
+    bool frozen;
     flow flows[2]; /* by proxy_direction */
 } connection;
 
@@ -165,7 +166,7 @@ static outcome turn(forwarder *f, connection *l)
 static void forward(forwarder *f)
 {
     for (size_t i = f->count; i-- > 0;) {
-        outcome o = turn(f, f->links[i]);
+        outcome o = f->links[i]->frozen ? GOES_ON : turn(f, f->links[i]);
         if (o == CUT_DUE) {
             f->budget[TO_SERVER] = f->budget[TO_CLIENT] = -1;
             drop_all(f);
@@ -199,6 +200,10 @@ static int carry_out(forwarder *f, order o)
     case HOLD:
         f->hold = o.value;
         return 0;
+    case FREEZE:
+        for (size_t i = 0; i < f->count; i++)
+            f->links[i]->frozen = true;
+        return 0;
     case REFUSE:
         return refuse(f, o.value);
     case DELAY:
@@ -223,7 +228,7 @@ static int plan(const forwarder *f, struct pollfd *waits, size_t *count)
     waits[(*count)++] = (struct pollfd){f->control, POLLIN, 0};
     waits[(*count)++] = (struct pollfd){f->listener, POLLIN, 0};
     for (size_t i = 0; i < f->count && !f->hold; i++) {
-        for (int d = 0; d < 2; d++) {
+        for (int d = 0; d < 2 && !f->links[i]->frozen; d++) {
             const flow *w = &f->links[i]->flows[d];
             if (w->size == 0)
                 waits[(*count)++] = (struct pollfd){w->from, POLLIN, 0};
@@ -296,6 +301,8 @@ static int give_order(proxy *p, int kind, int value)
 void proxy_cut(proxy *p) { give_order(p, CUT, 0); }
 
 void proxy_hold(proxy *p, bool hold) { give_order(p, HOLD, hold); }
+
+void proxy_freeze(proxy *p) { give_order(p, FREEZE, 0); }
 
 void proxy_refuse(proxy *p, bool refuse) { give_order(p, REFUSE, refuse); }
 

@@ -15,7 +15,8 @@ typedef enum proxy_direction { TO_SERVER, TO_CLIENT } proxy_direction;
 
 proxy *proxy_start(const redis_server *server);
 void proxy_cut(proxy *p);                /* resets all connections; new ones work */
-void proxy_hold(proxy *p, bool hold);    /* forwards nothing, tells nobody: half-open connections */
+void proxy_hold(proxy *p, bool hold);    /* forwards nothing, tells nobody, until it is told to go on */
+void proxy_freeze(proxy *p);             /* half-open: the connections of now forward nothing any more; new ones work */
 void proxy_refuse(proxy *p, bool refuse); /* resets all connections and accepts none */
 void proxy_delay(proxy *p, int ms);      /* holds every chunk back for so long, in both directions */
 /* Resets all connections when this many more bytes went in that direction: exactly so many arrive. Once. */
