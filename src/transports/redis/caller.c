@@ -1,13 +1,13 @@
 /* The calling side: sends calls, takes results.
  *
  * Results of all calls of an instance come to one list, named in `return_path`. Two connections: A belongs to
- * `fetch`, and carries the calls that wait together with the blocking pop of the results, in one write; B carries what
- * has to go out while A is blocked.
+ * `fetch`, and carries the calls that wait together with the blocking pop of the results, in one write; B
+ * carries what has to go out while A is blocked.
  *
- * Invariants: a call leaves `pending` before its bytes may leave the process, and never comes back unless it is certain
- * that none did (S1). A pop that was sent stays outstanding over returns of `fetch` until its reply came or its time is
- * over. What a server refused after `send` had returned is in `refused`, and `wake_fd` says so to a fetch that waits.
- * Locks: b_lock before lock. */
+ * Invariants: a call leaves `pending` before its bytes may leave the process, and never comes back unless it is
+ * certain that none did (S1). A pop that was sent stays outstanding over returns of `fetch` until its reply
+ * came or its time is over. What a server refused after `send` had returned is in `refused`, and `wake_fd` says
+ * so to a fetch that waits. Locks: b_lock before lock. */
 #include <errno.h>
 #include <lightbus/log.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@
 enum { RESULTS_MOST = 256, KEEP_ARENA = 256 * 1024, WITHDRAW_MS = 200, REPLY_OF_SET = 5, REPLY_OF_PUSH = 4 };
 
 #define EXPIRY_PREFIX "rpc_expiry_key:"
-#define QUEUE_SUFFIX ":rpc_queue"
+#define QUEUE_SUFFIX  ":rpc_queue"
 
 typedef struct refusal {
     struct refusal *next;
@@ -169,8 +169,11 @@ static bool take_refused(caller *c, const lb_result_message **results, size_t *c
         const char *id = arena_copy(&c->arena, r->id, strlen(r->id));
         const char *reason = arena_copy(&c->arena, r->reason, strlen(r->reason));
         if (id && reason)
-            messages[(*count)++] = (lb_result_message){
-                .id = {"", 0}, .rpc_message_id = slice_of(id), .trace = {"", 0}, .status = r->status, .problem = reason};
+            messages[(*count)++] = (lb_result_message){.id = {"", 0},
+                                                       .rpc_message_id = slice_of(id),
+                                                       .trace = {"", 0},
+                                                       .status = r->status,
+                                                       .problem = reason};
     }
     free_refusals(list);
     *results = messages;
@@ -216,7 +219,8 @@ static void write_calls(conn *c, const push_queue *q)
 static bool all_answered(const answers *a, const push_queue *q) { return a->pushes == q->count; }
 
 /* Notes one answer; those refused are marked, and told to fetch if `tell`. */
-static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const reply *r, bool tell, lb_error *error)
+static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const reply *r, bool tell,
+                        lb_error *error)
 {
     size_t start = a->sets < q->count ? a->sets : a->pushes;
     size_t end = a->sets < q->count ? start + 1 : push_run(q, start, q->count);
@@ -295,7 +299,8 @@ static void put_back(caller *c, push_queue *from)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Calls whose sender does not look any more: what the server refused is reported, the rest waits for the next write. */
+/* Calls whose sender does not look any more: what the server refused is reported, the rest waits for the next
+ * write. */
 static void not_sent(caller *c, push_queue *q, lb_status status, const char *reason)
 {
     for (size_t i = 0; i < q->count; i++)
@@ -319,13 +324,15 @@ static lb_status add_call(caller *c, push_queue *q, const lb_rpc_message *call, 
     if (size <= most)
         return LB_OK;
     push_truncate(q, q->count - 1);
-    return lb_error_set(error, LB_TOO_LARGE, "the call of %.*s.%.*s takes %zu bytes, more than max_message_size (%zu)",
+    return lb_error_set(error, LB_TOO_LARGE,
+                        "the call of %.*s.%.*s takes %zu bytes, more than max_message_size (%zu)",
                         (int)call->api_name.size, call->api_name.data, (int)call->procedure_name.size,
                         call->procedure_name.data, size, most);
 }
 
 /* Adds calls to a queue. One that cannot be sent is refused by itself, unless it is alone. */
-static lb_status add_calls(caller *c, push_queue *q, const lb_rpc_message *const *calls, size_t count, lb_error *error)
+static lb_status add_calls(caller *c, push_queue *q, const lb_rpc_message *const *calls, size_t count,
+                           lb_error *error)
 {
     lb_error why = {0};
     for (size_t i = 0; i < count; i++) {
@@ -338,8 +345,8 @@ static lb_status add_calls(caller *c, push_queue *q, const lb_rpc_message *const
     return LB_OK;
 }
 
-lb_status caller_send(void *self, const lb_rpc_message *const *calls, size_t count, bool now, int64_t deadline_ns,
-                      lb_error *error)
+lb_status caller_send(void *self, const lb_rpc_message *const *calls, size_t count, bool now,
+                      int64_t deadline_ns, lb_error *error)
 {
     caller *c = caller_of(self);
     lb_error why = {0};
@@ -499,7 +506,8 @@ static lb_status read_pop(caller *c, int64_t deadline_ns, const lb_result_messag
         lb_status status = conn_receive(&c->a, until, &r, error);
         if (status == LB_TIMEOUT && clock_now() >= c->pop_until_ns) {
             conn_drop(&c->a);
-            status = lb_error_set(error, LB_TRANSPORT, "%s: the server does not answer", c->redis->options.place);
+            status =
+                lb_error_set(error, LB_TRANSPORT, "%s: the server does not answer", c->redis->options.place);
         }
         if (status == LB_TRANSPORT) {
             c->pop_replies = 0;

@@ -67,7 +67,8 @@ size_t event_size(const lb_event_message *event)
     return size;
 }
 
-void encode_event(buffer *b, const char *stream, size_t stream_size, int64_t most_length, const lb_event_message *event)
+void encode_event(buffer *b, const char *stream, size_t stream_size, int64_t most_length,
+                  const lb_event_message *event)
 {
     command_begin(b, (most_length ? 6 : 3) + 8 + 2 * event->kwargs_count);
     command_str(b, "XADD");
@@ -197,7 +198,10 @@ static const char *missing_from_call(const lb_rpc_message *call)
 bool decode_call(arena *a, lb_slice text, size_t most, lb_rpc_message *call)
 {
     const lb_slice empty = {"", 0};
-    *call = (lb_rpc_message){.id = empty, .api_name = empty, .procedure_name = empty, .return_path = empty,
+    *call = (lb_rpc_message){.id = empty,
+                             .api_name = empty,
+                             .procedure_name = empty,
+                             .return_path = empty,
                              .deadline_ns = LB_FOREVER};
     const lb_value *root = parse_message(a, text, most, &call->problem);
     if (!root)
@@ -293,7 +297,11 @@ static bool is_utf8(lb_slice text)
     const unsigned char *at = (const unsigned char *)text.data, *end = at + text.size;
     while (at < end) {
         static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-        int size = *at < 0x80 ? 1 : (*at & 0xe0) == 0xc0 ? 2 : (*at & 0xf0) == 0xe0 ? 3 : (*at & 0xf8) == 0xf0 ? 4 : 0;
+        int size = *at < 0x80             ? 1
+                   : (*at & 0xe0) == 0xc0 ? 2
+                   : (*at & 0xf0) == 0xe0 ? 3
+                   : (*at & 0xf8) == 0xf0 ? 4
+                                          : 0;
         if (!size || end - at < size)
             return false;
         uint32_t code = size == 1 ? *at : *at & (0x7fu >> size);
@@ -320,8 +328,8 @@ static const char *read_parameter(arena *a, lb_slice name, lb_slice value, lb_kw
         return no_memory;
     if (status == LB_OK)
         return is_utf8(name) ? NULL : "the name of a parameter is not UTF-8";
-    const char *problem = is_utf8(name) ? arena_printf(a, "%.*s: %s", (int)(name.size < 60 ? name.size : 60), name.data,
-                                                       error.message)
+    const char *problem = is_utf8(name) ? arena_printf(a, "%.*s: %s", (int)(name.size < 60 ? name.size : 60),
+                                                       name.data, error.message)
                                         : "the name of a parameter is not UTF-8";
     return problem ? problem : no_memory;
 }

@@ -1,7 +1,7 @@
 /* Connections to Redis: sockets, handshake, bytes with deadlines, and what error replies mean.
  *
- * Invariants: fd == -1 means that `out` is empty and no reply is outstanding. The socket never blocks; every wait is
- * a poll with a deadline. Nothing here shows a password (S33): messages name `options->place`. */
+ * Invariants: fd == -1 means that `out` is empty and no reply is outstanding. The socket never blocks; every
+ * wait is a poll with a deadline. Nothing here shows a password (S33): messages name `options->place`. */
 #include "conn.h"
 
 #include <lightbus/log.h>
@@ -115,8 +115,8 @@ lb_status conn_reply_error(conn *c, const reply *r, const char *doing, lb_error 
             drop = error_classes[i].drop;
         }
     }
-    lb_error_set(error, status, "%s: %s: %.*s", c->options->place, doing, (int)(text.size < 300 ? text.size : 300),
-                 text.data ? text.data : "");
+    lb_error_set(error, status, "%s: %s: %.*s", c->options->place, doing,
+                 (int)(text.size < 300 ? text.size : 300), text.data ? text.data : "");
     if (error && !known)
         error->retryable = false;
     c->unfit |= drop;
@@ -140,7 +140,8 @@ static lb_status wait_ready(conn *c, short events, int64_t deadline_ns, bool wak
     }
 }
 
-/* Lets the kernel hold back the wake-up until the bytes worth one are there. Linux honours it for poll on TCP alone. */
+/* Lets the kernel hold back the wake-up until the bytes worth one are there. Linux honours it for poll on TCP
+ * alone. */
 static void set_low_water(conn *c)
 {
     if (c->ssl || *c->options->path)
@@ -244,8 +245,9 @@ static void set_socket_options(int fd)
     const struct {
         int level, name, value;
     } settings[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},    {IPPROTO_TCP, TCP_KEEPIDLE, 15},
-        {IPPROTO_TCP, TCP_KEEPINTVL, 5}, {IPPROTO_TCP, TCP_KEEPCNT, 3},    {IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS},
+        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 15}, {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},   {IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS},
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) /* a kernel without one of them will do */
         setsockopt(fd, settings[i].level, settings[i].name, &settings[i].value, sizeof settings[i].value);

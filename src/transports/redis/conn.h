@@ -1,7 +1,7 @@
 /* One connection to a Redis server: made when it is needed, with a deadline on every operation.
  *
- * A connection is used by one thread at a time. Whenever a function returns LB_TRANSPORT or LB_ACCESS the connection
- * has been dropped: its unsent commands and outstanding replies are gone. */
+ * A connection is used by one thread at a time. Whenever a function returns LB_TRANSPORT or LB_ACCESS the
+ * connection has been dropped: its unsent commands and outstanding replies are gone. */
 #ifndef REDIS_CONN_H
 #define REDIS_CONN_H
 
@@ -13,8 +13,8 @@
 
 /* What the server can do; asked by the first connection that gets through. */
 typedef struct server_features {
-    int multi_pop;      /* BLMPOP and LMPOP are there: 1; not: -1; not known yet: 0. Atomic. */
-    int no_unblock;     /* CLIENT UNBLOCK was refused once. Atomic. */
+    int multi_pop;  /* BLMPOP and LMPOP are there: 1; not: -1; not known yet: 0. Atomic. */
+    int no_unblock; /* CLIENT UNBLOCK was refused once. Atomic. */
 } server_features;
 
 typedef struct conn {
@@ -43,8 +43,8 @@ void conn_drop(conn *c);  /* without a word to the server; the next conn_ready c
 lb_status conn_ready(conn *c, int64_t deadline_ns, lb_error *error);
 /* Writes what is in `out`. *started (may be NULL) tells whether any byte left. */
 lb_status conn_send(conn *c, int64_t deadline_ns, bool *started, lb_error *error);
-/* The next reply. LB_TIMEOUT at the deadline and LB_CANCELED when woken (both without a message): the reply is still
- * outstanding and the connection is as it was. The reply lives until conn_release. */
+/* The next reply. LB_TIMEOUT at the deadline and LB_CANCELED when woken (both without a message): the reply is
+ * still outstanding and the connection is as it was. The reply lives until conn_release. */
 lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *error);
 /* The same for a reply that the server owes at once: at the deadline the connection is dropped. */
 lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *error);
@@ -53,9 +53,9 @@ static inline void conn_release(conn *c) { parser_release(&c->in); }
 /* The next wait need not end before so many bytes are there (replies that are not worth a wake-up). */
 static inline void conn_expect(conn *c, size_t bytes) { c->expected += bytes; }
 
-/* The status that an error reply stands for, with a message that begins with the server's place. When the server is not
- * fit for use (loading, read-only, losing its role), the next conn_ready connects again; what is outstanding can be
- * read before. */
+/* The status that an error reply stands for, with a message that begins with the server's place. When the
+ * server is not fit for use (loading, read-only, losing its role), the next conn_ready connects again; what is
+ * outstanding can be read before. */
 lb_status conn_reply_error(conn *c, const reply *r, const char *doing, lb_error *error);
 
 /* An SSL_CTX for the options: NULL with LB_CONFIG or LB_NO_MEMORY in *error when a file cannot be used. */

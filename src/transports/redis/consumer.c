@@ -1,9 +1,9 @@
 /* The side that is called: takes calls from the queues of some APIs, sends the results.
  *
- * One connection per consumer. The results of the last batch share a write with the next pop. Invariants: a call is
- * given out only after its expiry key was deleted by us (S2); one that was popped is given out or dropped, never lost by
- * an interrupt. A result stays in `results` until the server has answered to its push: a new connection sends it
- * again, which does no harm. */
+ * One connection per consumer. The results of the last batch share a write with the next pop. Invariants: a
+ * call is given out only after its expiry key was deleted by us (S2); one that was popped is given out or
+ * dropped, never lost by an interrupt. A result stays in `results` until the server has answered to its push: a
+ * new connection sends it again, which does no harm. */
 #include <lightbus/log.h>
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@ enum { KEEP_ARENA = 256 * 1024, REPLY_LEAST = 4 };
 #define EXPIRY_PREFIX "rpc_expiry_key:"
 
 typedef struct consumer {
-    wakeable w; /* first: interrupt is given a pointer to it */
+    wakeable w;  /* first: interrupt is given a pointer to it */
     char **keys; /* of the queues */
     size_t key_count;
     push_queue results;
@@ -92,7 +92,8 @@ static lb_status add_result(push_queue *q, size_t most, const lb_result_message 
     if (size <= most)
         return LB_OK;
     push_truncate(q, q->count - 1);
-    return lb_error_set(error, LB_TOO_LARGE, "the result of call %.*s takes %zu bytes, more than max_message_size (%zu)",
+    return lb_error_set(error, LB_TOO_LARGE,
+                        "the result of call %.*s takes %zu bytes, more than max_message_size (%zu)",
                         (int)result->rpc_message_id.size, result->rpc_message_id.data, size, most);
 }
 
@@ -235,7 +236,8 @@ static lb_status read_pop(consumer *c, int64_t deadline_ns, lb_error *error)
     conn *k = &c->w.conn;
     const reply *r;
     while (popping(c)) {
-        int64_t late = deadline_ns > INT64_MAX - GRACE_MS * CLOCK_MS ? deadline_ns : deadline_ns + GRACE_MS * CLOCK_MS;
+        int64_t late =
+            deadline_ns > INT64_MAX - GRACE_MS * CLOCK_MS ? deadline_ns : deadline_ns + GRACE_MS * CLOCK_MS;
         lb_status status = conn_receive(k, late < c->pop_until_ns ? late : c->pop_until_ns, &r, error);
         if (status == LB_TIMEOUT && clock_now() >= c->pop_until_ns) {
             conn_drop(k); /* S31 */
@@ -293,7 +295,8 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
         if (r && reply_is_error(r)) {
             lb_error why = {0};
             conn_reply_error(k, r, "claiming a call", &why);
-            lb_log(LB_LOG_ERROR, "call %.*s was dropped: %s", (int)calls[i].id.size, calls[i].id.data, why.message);
+            lb_log(LB_LOG_ERROR, "call %.*s was dropped: %s", (int)calls[i].id.size, calls[i].id.data,
+                   why.message);
         } else if (r && reply_integer(r) == 0) {
             lb_log(LB_LOG_DEBUG, "call %.*s was dropped: its deadline has passed", (int)calls[i].id.size,
                    calls[i].id.data);
@@ -327,8 +330,8 @@ static lb_status decode_calls(consumer *c, const lb_rpc_message **calls, size_t 
     return claim_calls(c, list, count, error);
 }
 
-lb_status consumer_fetch(void *self, size_t max, int64_t deadline_ns, const lb_rpc_message **calls, size_t *count,
-                         lb_error *error)
+lb_status consumer_fetch(void *self, size_t max, int64_t deadline_ns, const lb_rpc_message **calls,
+                         size_t *count, lb_error *error)
 {
     consumer *c = self;
     bool wait = deadline_ns > clock_now(), woken = wakeable_take(&c->w);

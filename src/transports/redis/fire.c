@@ -1,5 +1,5 @@
-/* Firing: XADD for each event, all in one write. An event whose reply did not come may or may not be on the stream; it
- * is never sent again here: that is for the bus, with the same id (S20). */
+/* Firing: XADD for each event, all in one write. An event whose reply did not come may or may not be on the
+ * stream; it is never sent again here: that is for the bus, with the same id (S20). */
 #include "listener.h"
 
 static void add_event(redis *r, const lb_event_message *event, buffer *key)
@@ -18,8 +18,8 @@ static void add_event(redis *r, const lb_event_message *event, buffer *key)
 }
 
 /* Writes all events that are not too large; *sent tells how many. */
-static lb_status write_events(redis *r, lb_event_message *const *events, size_t count, size_t *sent, int64_t deadline_ns,
-                              bool *started, lb_error *error)
+static lb_status write_events(redis *r, lb_event_message *const *events, size_t count, size_t *sent,
+                              int64_t deadline_ns, bool *started, lb_error *error)
 {
     buffer key = {0};
     *started = false;
@@ -69,7 +69,8 @@ static void read_outcomes(redis *r, lb_event_message *const *events, size_t coun
     }
 }
 
-lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns, lb_error *error)
+lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
+                      lb_error *error)
 {
     enum { REPLY_LEAST = 8 };
     redis *r = self;

@@ -1,4 +1,5 @@
-/* Consumer groups of a listener's streams: making them, and making them again after a flush or a failover (S18). */
+/* Consumer groups of a listener's streams: making them, and making them again after a flush or a failover
+ * (S18). */
 #include <lightbus/log.h>
 #include <stdio.h>
 #include <time.h>
@@ -39,8 +40,9 @@ static bool iso8601_ms(const char *text, uint64_t *ms)
     } else if (sign == 'Z') {
         at++;
     }
-    bool valid = !*at && t.tm_mon >= 1 && t.tm_mon <= 12 && t.tm_mday >= 1 && t.tm_mday <= 31 && t.tm_hour >= 0 &&
-                 t.tm_hour <= 23 && t.tm_min >= 0 && t.tm_min <= 59 && t.tm_sec >= 0 && t.tm_sec <= 60;
+    bool valid = !*at && t.tm_mon >= 1 && t.tm_mon <= 12 && t.tm_mday >= 1 && t.tm_mday <= 31 &&
+                 t.tm_hour >= 0 && t.tm_hour <= 23 && t.tm_min >= 0 && t.tm_min <= 59 && t.tm_sec >= 0 &&
+                 t.tm_sec <= 60;
     t.tm_year -= 1900;
     t.tm_mon--;
     int64_t seconds = (int64_t)timegm(&t) - (sign == '-' ? -1 : 1) * (zone_hours * 3600 + zone_minutes * 60);
@@ -83,7 +85,8 @@ static void learn_position(const listener *l, stream *s, const reply *info)
         for (const reply *f = reply_first(group); f && f->next; f = f->next->next) {
             if (slice_is(reply_text(f), "name"))
                 ours = slice_is(reply_text(f->next), l->group);
-            else if (slice_is(reply_text(f), "last-delivered-id") && !entry_id_parse(reply_text(f->next), &last))
+            else if (slice_is(reply_text(f), "last-delivered-id") &&
+                     !entry_id_parse(reply_text(f->next), &last))
                 ours = false;
         }
         if (ours && entry_id_compare(last, s->last) > 0)
@@ -104,8 +107,8 @@ lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
             if (status != LB_OK)
                 break;
             if (i == 0 && !reply_is_error(r) && s->group_seen)
-                lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again", c->options->place,
-                       l->group, s->key);
+                lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again",
+                       c->options->place, l->group, s->key);
             if (i == 2)
                 learn_position(l, s, r);
             else if (reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && failed == LB_OK)

@@ -1,5 +1,6 @@
-/* Leases of events in hand: renewing them (S12), giving them back (S21), burying them (S13). On the control connection,
- * by any thread, with one script per stream: each checks that this consumer still owns the entry before it touches it. */
+/* Leases of events in hand: renewing them (S12), giving them back (S21), burying them (S13). On the control
+ * connection, by any thread, with one script per stream: each checks that this consumer still owns the entry
+ * before it touches it. */
 #include "listener.h"
 
 #include <lightbus/log.h>
@@ -18,15 +19,16 @@ static const char touch_script[] =
     "end "
     "return ours";
 
-/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason. Answers 1 if it was ours, else 0. More fields than Lua
- * can hand over at once are kept as JSON. */
+/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason. Answers 1 if it was ours, else 0. More fields
+ * than Lua can hand over at once are kept as JSON. */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
     "if #p == 0 then return 0 end "
     "local e = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) "
     "local f = e[1] and e[1][2] or {} "
     "if #f > 4000 then f = {'dead_fields', cjson.encode(f)} end "
-    "local extra = {'dead_id', ARGV[3], 'dead_reason', ARGV[4], 'dead_group', ARGV[1], 'dead_consumer', ARGV[2], "
+    "local extra = {'dead_id', ARGV[3], 'dead_reason', ARGV[4], 'dead_group', ARGV[1], 'dead_consumer', "
+    "ARGV[2], "
     " 'dead_deliveries', tostring(p[1][4])} "
     "for i = 1, #extra do f[#f + 1] = extra[i] end "
     "redis.call('XADD', KEYS[2], '*', unpack(f)) "
@@ -37,12 +39,13 @@ static const int64_t given_back_idle_ms = INT64_C(86400000); /* older than any a
 
 static bool find_entry(const listener *l, const lb_event_message *event, entry_id *id)
 {
-    return event->source >= 0 && (size_t)event->source < l->stream_count && entry_id_parse(event->native_id, id);
+    return event->source >= 0 && (size_t)event->source < l->stream_count &&
+           entry_id_parse(event->native_id, id);
 }
 
 /* Runs the script on the events of one stream. ours[i] of those is set. */
-static lb_status touch_stream(listener *l, conn *c, const stream *s, const lb_event_message *const *events, size_t count,
-                              int64_t idle_ms, bool *ours, lb_error *error)
+static lb_status touch_stream(listener *l, conn *c, const stream *s, const lb_event_message *const *events,
+                              size_t count, int64_t idle_ms, bool *ours, lb_error *error)
 {
     const reply *r = NULL;
     size_t ids = 0;
@@ -75,8 +78,8 @@ static lb_status touch_stream(listener *l, conn *c, const stream *s, const lb_ev
     return status;
 }
 
-static lb_status touch(listener *l, const lb_event_message *const *events, size_t count, int64_t idle_ms, bool *ours,
-                       lb_error *error)
+static lb_status touch(listener *l, const lb_event_message *const *events, size_t count, int64_t idle_ms,
+                       bool *ours, lb_error *error)
 {
     entry_id id;
     for (size_t i = 0; i < count; i++) {
@@ -94,7 +97,8 @@ static lb_status touch(listener *l, const lb_event_message *const *events, size_
     return status;
 }
 
-lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost, lb_error *error)
+lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
+                      lb_error *error)
 {
     lb_status status = touch(self, events, count, 0, lost, error);
     for (size_t i = 0; i < count; i++)
@@ -139,10 +143,12 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     command_str(&c->out, l->consumer);
     command_slice(&c->out, event->native_id);
     command_str(&c->out, reason ? reason : "");
-    lb_status status = conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
+    lb_status status =
+        conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
     if (status == LB_OK && reply_integer(r) == 0)
-        lb_log(LB_LOG_WARNING, "%s: event %.*s of %s belongs to another consumer now: not moved to the dead letters",
-               l->group, (int)event->native_id.size, event->native_id.data, s->key);
+        lb_log(LB_LOG_WARNING,
+               "%s: event %.*s of %s belongs to another consumer now: not moved to the dead letters", l->group,
+               (int)event->native_id.size, event->native_id.data, s->key);
     control_unlock(l->w.owner);
     if (status == LB_OK)
         drop_from_hand(l, s, id);

@@ -1,9 +1,10 @@
 /* Listening to events: consumer groups over streams. See listener.h for the parts.
  *
  * A fetch gives out, in this order: own entries of an earlier life, entries that others let lie, new ones.
- * Acknowledgements share the write of the next read. Invariants: an id stays in hand until the server has confirmed its
- * acknowledgement; acknowledgements not confirmed are sent again on the next connection, before own pending entries are
- * read there. A read that was sent stays outstanding over returns of fetch until its reply came or its time is over. */
+ * Acknowledgements share the write of the next read. Invariants: an id stays in hand until the server has
+ * confirmed its acknowledgement; acknowledgements not confirmed are sent again on the next connection, before
+ * own pending entries are read there. A read that was sent stays outstanding over returns of fetch until its
+ * reply came or its time is over. */
 #include "listener.h"
 
 #include <lightbus/log.h>
@@ -46,7 +47,8 @@ void log_lost(listener *l, const stream *s, size_t lost)
 {
     l->lost += lost;
     if (lost)
-        lb_log(LB_LOG_WARNING, "%s: %zu events of %s were trimmed or deleted while %s had them pending: lost (%llu in all)",
+        lb_log(LB_LOG_WARNING,
+               "%s: %zu events of %s were trimmed or deleted while %s had them pending: lost (%llu in all)",
                l->w.conn.options->place, lost, s->key, l->group, (unsigned long long)l->lost);
 }
 
@@ -170,7 +172,8 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
     if (!pending && entry_id_compare(id, s->last) > 0)
         s->last = id;
     lb_event_message *event = new_event(l);
-    decoded kind = event ? decode_event(&l->arena, reply_first(body), l->w.conn.in.most, event) : DECODED_NO_MEMORY;
+    decoded kind =
+        event ? decode_event(&l->arena, reply_first(body), l->w.conn.in.most, event) : DECODED_NO_MEMORY;
     if (kind == DECODED_NO_MEMORY)
         return LB_NO_MEMORY;
     if (kind == DECODED_NOOP || !wanted(s, event))
@@ -181,7 +184,8 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
     return id_set_add(&s->in_hand, id) ? LB_OK : LB_NO_MEMORY;
 }
 
-lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost, lb_error *error)
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
+                       lb_error *error)
 {
     lb_status status = LB_OK;
     pthread_mutex_lock(&l->lock);
@@ -308,7 +312,8 @@ static lb_status finish_read(listener *l, int64_t deadline_ns, lb_error *error)
     conn *c = &l->w.conn;
     const reply *r;
     while (l->reading) {
-        int64_t late = deadline_ns > INT64_MAX - GRACE_MS * CLOCK_MS ? deadline_ns : deadline_ns + GRACE_MS * CLOCK_MS;
+        int64_t late =
+            deadline_ns > INT64_MAX - GRACE_MS * CLOCK_MS ? deadline_ns : deadline_ns + GRACE_MS * CLOCK_MS;
         lb_status status = conn_receive(c, late < l->read_until_ns ? late : l->read_until_ns, &r, error);
         if (status == LB_TIMEOUT && clock_now() >= l->read_until_ns) {
             conn_drop(c); /* S31 */
@@ -393,14 +398,16 @@ static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, con
     } while (status == LB_OK && l->event_count == 0 && !woken && clock_now() < deadline_ns);
     *events = l->events;
     *count = l->event_count;
-    if (status == LB_OK || status == LB_TIMEOUT || *count) /* what was taken comes first; the failure will come again */
+    if (status == LB_OK || status == LB_TIMEOUT ||
+        *count) /* what was taken comes first; the failure will come again */
         return LB_OK;
     if (error)
         *error = why;
     return status;
 }
 
-static lb_status listener_acknowledge(void *self, const lb_event_message *const *events, size_t count, lb_error *error)
+static lb_status listener_acknowledge(void *self, const lb_event_message *const *events, size_t count,
+                                      lb_error *error)
 {
     listener *l = self;
     for (size_t i = 0; i < count; i++) {
@@ -437,7 +444,10 @@ static lb_status listener_flush(void *self, int64_t deadline_ns, lb_error *error
 
 static void listener_interrupt(void *self) { wakeable_interrupt(&((listener *)self)->w); }
 
-static int64_t listener_lease_ms(void *self) { return ((listener *)self)->w.conn.options->acknowledgement_timeout_ms; }
+static int64_t listener_lease_ms(void *self)
+{
+    return ((listener *)self)->w.conn.options->acknowledgement_timeout_ms;
+}
 
 /* ---- Listen and unlisten ---------------------------------------------------------------------------- */
 
@@ -501,18 +511,20 @@ static bool copy_pairs(listener *l, const lb_listener_config *config, bool per_e
     return good;
 }
 
-static lb_status check_config(const redis_options *o, const lb_listener_config *config, char since[ENTRY_ID_TEXT],
-                              lb_error *error)
+static lb_status check_config(const redis_options *o, const lb_listener_config *config,
+                              char since[ENTRY_ID_TEXT], lb_error *error)
 {
     if (!config->count)
         return lb_error_set(error, LB_USAGE, "a listener that wants no event");
     for (size_t i = 0; i < config->count; i++)
         if (o->stream_per_event && slice_is(config->event_names[i], "*"))
-            return lb_error_set(error, LB_CONFIG, "%.*s.*: all events of an API cannot be listened to with "
+            return lb_error_set(error, LB_CONFIG,
+                                "%.*s.*: all events of an API cannot be listened to with "
                                 "stream_use=per_event: expected the names of events, or stream_use=per_api",
                                 (int)config->api_names[i].size, config->api_names[i].data);
     if (!since_id(config->since ? config->since : "$", since))
-        return lb_error_set(error, LB_CONFIG, "since: expected \"$\", \"0\", an id or a time as ISO 8601, not \"%.40s\"",
+        return lb_error_set(error, LB_CONFIG,
+                            "since: expected \"$\", \"0\", an id or a time as ISO 8601, not \"%.40s\"",
                             config->since);
     return LB_OK;
 }

@@ -1,8 +1,8 @@
-/* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups, reclaim.c
- * takes over what others let lie, lease.c renews, gives back and buries.
+/* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups,
+ * reclaim.c takes over what others let lie, lease.c renews, gives back and buries.
  *
- * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server has
- * confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
+ * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server
+ * has confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
 #ifndef REDIS_LISTENER_H
 #define REDIS_LISTENER_H
 
@@ -35,7 +35,7 @@ typedef struct stream {
     char *key;
     const lb_slice *api_names, *event_names; /* what is wanted of it */
     size_t wanted;
-    entry_id last;   /* the newest entry known to have been delivered to the group */
+    entry_id last;      /* the newest entry known to have been delivered to the group */
     entry_id own_after; /* while own pending entries are read: the last one seen */
     bool own_pending;   /* there may be more of them */
     bool reclaim;       /* it is this stream's turn to be searched for what others let lie */
@@ -59,8 +59,8 @@ typedef struct listener {
     size_t acks_written; /* replies of acknowledgements that are outstanding */
     bool reading;        /* the reply of a read of new entries is outstanding */
     int64_t read_until_ns;
-    int recreated; /* times in a row that groups had to be made again */
-    uint64_t lost; /* entries that vanished before they were handled */
+    int recreated;            /* times in a row that groups had to be made again */
+    uint64_t lost;            /* entries that vanished before they were handled */
     lb_event_message *events; /* the batch */
     size_t event_count, event_capacity;
     arena arena;
@@ -75,9 +75,10 @@ lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error);
 lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error);
 
 /* listener.c */
-/* Adds the entries of a stream to the batch; acknowledges those not wanted. `pending`: they were pending before, and may
- * be in hand, or gone (their body is nil), which *lost counts. */
-lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost, lb_error *error);
+/* Adds the entries of a stream to the batch; acknowledges those not wanted. `pending`: they were pending
+ * before, and may be in hand, or gone (their body is nil), which *lost counts. */
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
+                       lb_error *error);
 /* Corrects the deliveries of the batch's events from `from` on by what an XPENDING answered, and `more`. */
 void note_deliveries(listener *l, size_t from, const reply *pending, int more);
 bool in_hand(listener *l, const stream *s, entry_id id);
@@ -95,11 +96,13 @@ lb_status read_own_page(listener *l, stream *s, size_t max, lb_error *error);
 lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
 
 /* lease.c */
-lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost, lb_error *error);
+lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
+                      lb_error *error);
 lb_status lease_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
 lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
 
 /* fire.c */
-lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns, lb_error *error);
+lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
+                      lb_error *error);
 
 #endif

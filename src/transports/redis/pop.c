@@ -3,7 +3,10 @@
 
 #include <stdio.h>
 
-static bool has_multi_pop(const conn *c) { return __atomic_load_n(&c->features->multi_pop, __ATOMIC_RELAXED) > 0; }
+static bool has_multi_pop(const conn *c)
+{
+    return __atomic_load_n(&c->features->multi_pop, __ATOMIC_RELAXED) > 0;
+}
 
 static void add_seconds(buffer *b, int64_t ms)
 {
@@ -12,7 +15,8 @@ static void add_seconds(buffer *b, int64_t ms)
     command_arg(b, text, (size_t)size);
 }
 
-static void multi_pop(buffer *b, const char *const *keys, size_t count, pop_end end, size_t max, int64_t timeout_ms)
+static void multi_pop(buffer *b, const char *const *keys, size_t count, pop_end end, size_t max,
+                      int64_t timeout_ms)
 {
     command_begin(b, count + 5 + (timeout_ms > 0));
     command_str(b, timeout_ms > 0 ? "BLMPOP" : "LMPOP");

@@ -1,7 +1,7 @@
 /* Messages on their way into lists: calls to queues, results to return paths.
  *
- * A queue keeps them until they may be forgotten: a call when it was written (it is never written twice, S1), a result
- * when the server has confirmed it. Neighbours for the same list share one command (a run). */
+ * A queue keeps them until they may be forgotten: a call when it was written (it is never written twice, S1), a
+ * result when the server has confirmed it. Neighbours for the same list share one command (a run). */
 #ifndef REDIS_PUSH_H
 #define REDIS_PUSH_H
 
@@ -23,8 +23,8 @@ typedef struct push_queue {
     buffer text;
 } push_queue; /* {0} is an empty queue */
 
-/* Adds a message; its text is what the caller then appends to q->text before push_end. The list's name is `key` and
- * `suffix` together. NULL when memory is short. */
+/* Adds a message; its text is what the caller then appends to q->text before push_end. The list's name is `key`
+ * and `suffix` together. NULL when memory is short. */
 push *push_begin(push_queue *q, lb_slice key, const char *suffix, lb_slice id);
 /* The bytes of the message; 0 when memory was short, and the message is not in the queue then. */
 size_t push_end(push_queue *q, push *item);

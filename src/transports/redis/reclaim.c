@@ -1,6 +1,6 @@
-/* Entries that were delivered before: this consumer's own of an earlier life or connection (S11), and those that others
- * have let lie past the acknowledgement timeout. Both come in pages; what is in hand is passed over; what has vanished
- * from its stream meanwhile is acknowledged, counted and logged (S16). */
+/* Entries that were delivered before: this consumer's own of an earlier life or connection (S11), and those
+ * that others have let lie past the acknowledgement timeout. Both come in pages; what is in hand is passed
+ * over; what has vanished from its stream meanwhile is acknowledged, counted and logged (S16). */
 #include <stdlib.h>
 
 #include "listener.h"
@@ -28,8 +28,8 @@ static entry_id id_of(const reply *entry)
     return id;
 }
 
-/* An answer that the server owes at once, and that must not be an error: then the connection is dropped with all that is
- * outstanding on it. A group that has vanished is made again on the next one. */
+/* An answer that the server owes at once, and that must not be an error: then the connection is dropped with
+ * all that is outstanding on it. A group that has vanished is made again on the next one. */
 static lb_status answer(listener *l, const char *doing, int64_t deadline_ns, const reply **r, lb_error *error)
 {
     conn *c = &l->w.conn;
@@ -94,7 +94,8 @@ lb_status read_own_page(listener *l, stream *s, size_t max, lb_error *error)
 /* ---- Others' ---------------------------------------------------------------------------------------- */
 
 /* Claims `ids` and takes what the server gives. */
-static lb_status claim(listener *l, stream *s, const entry_id *ids, size_t count, const reply **claimed, lb_error *error)
+static lb_status claim(listener *l, stream *s, const entry_id *ids, size_t count, const reply **claimed,
+                       lb_error *error)
 {
     buffer *b = &l->w.conn.out;
     char text[ENTRY_ID_TEXT];
@@ -119,7 +120,8 @@ static bool among(const reply *entries, entry_id id)
     return false;
 }
 
-/* What was asked for and not given was taken by another consumer, or has vanished from the stream: those are done. */
+/* What was asked for and not given was taken by another consumer, or has vanished from the stream: those are
+ * done. */
 static lb_status find_vanished(listener *l, stream *s, const entry_id *ids, size_t count, const reply *claimed,
                                lb_error *error)
 {

@@ -1,5 +1,5 @@
-/* RESP with hiredis's reader. Invariant: a reply that is being read lives in the parser's arena, so the arena is
- * only emptied while the reader holds none. */
+/* RESP with hiredis's reader. Invariant: a reply that is being read lives in the parser's arena, so the arena
+ * is only emptied while the reader holds none. */
 #include "resp.h"
 
 #include <stdarg.h>

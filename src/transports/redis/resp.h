@@ -39,7 +39,10 @@ static inline lb_slice reply_text(const reply *r)
 {
     return r && reply_is_kept(r) ? r->as.text : (lb_slice){"", 0};
 }
-static inline int64_t reply_integer(const reply *r) { return r && r->type == REDIS_REPLY_INTEGER ? r->as.integer : 0; }
+static inline int64_t reply_integer(const reply *r)
+{
+    return r && r->type == REDIS_REPLY_INTEGER ? r->as.integer : 0;
+}
 /* An error reply that begins with this word. */
 bool reply_is_error_of(const reply *r, const char *code);
 
@@ -49,8 +52,8 @@ typedef struct reply_parser {
     size_t most; /* bytes of a string that are kept; longer ones are told by their size alone */
 } reply_parser;
 
-/* Begins to read a new stream of bytes, the first one or another; replies handed out before stay. False when memory
- * is short. */
+/* Begins to read a new stream of bytes, the first one or another; replies handed out before stay. False when
+ * memory is short. */
 bool parser_open(reply_parser *p, size_t most);
 void parser_close(reply_parser *p);
 /* False when memory is short. */

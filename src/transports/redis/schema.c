@@ -5,8 +5,8 @@
 
 #define SCHEMA_PREFIX "schema:"
 
-static lb_status schema_store(void *self, const char *const *api_names, const lb_slice *json, size_t count, int ttl_s,
-                              int64_t deadline_ns, lb_error *error)
+static lb_status schema_store(void *self, const char *const *api_names, const lb_slice *json, size_t count,
+                              int ttl_s, int64_t deadline_ns, lb_error *error)
 {
     redis *r = self;
     if (!count)
@@ -28,8 +28,8 @@ static lb_status schema_store(void *self, const char *const *api_names, const lb
     return status;
 }
 
-static lb_status schema_load(void *self, void (*found)(lb_slice api_name, lb_slice json, void *data), void *data,
-                             int64_t deadline_ns, lb_error *error)
+static lb_status schema_load(void *self, void (*found)(lb_slice api_name, lb_slice json, void *data),
+                             void *data, int64_t deadline_ns, lb_error *error)
 {
     redis *r = self;
     const reply *names = NULL, *texts = NULL;

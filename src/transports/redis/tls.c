@@ -1,11 +1,11 @@
-/* TLS with OpenSSL on a non-blocking socket. OpenSSL's own socket BIO would raise SIGPIPE when the peer is gone, and a
- * library has no business with signal handlers: so the BIO here sends with MSG_NOSIGNAL. */
+/* TLS with OpenSSL on a non-blocking socket. OpenSSL's own socket BIO would raise SIGPIPE when the peer is
+ * gone, and a library has no business with signal handlers: so the BIO here sends with MSG_NOSIGNAL. */
 #include "tls.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -93,8 +93,8 @@ SSL_CTX *tls_context(const redis_options *o, lb_error *error)
     if (!option && o->tls_key && SSL_CTX_use_PrivateKey_file(context, o->tls_key, SSL_FILETYPE_PEM) != 1)
         option = "tls_key", file = o->tls_key;
     if (option) {
-        lb_error_set(error, LB_CONFIG, "%s: option %s: expected a PEM file that can be read, not %.200s: %s", o->place,
-                     option, file, openssl_reason());
+        lb_error_set(error, LB_CONFIG, "%s: option %s: expected a PEM file that can be read, not %.200s: %s",
+                     o->place, option, file, openssl_reason());
         SSL_CTX_free(context);
         context = NULL;
     }
@@ -189,7 +189,8 @@ lb_status tls_start(conn *c, int64_t deadline_ns, lb_error *error)
         }
         struct pollfd p = {.fd = c->fd, .events = events};
         if (poll(&p, 1, clock_left_ms(deadline_ns, 60 * 1000)) == 0 && clock_now() >= deadline_ns) {
-            status = lb_error_set(error, LB_TRANSPORT, "%s: no TLS handshake before the deadline", c->options->place);
+            status = lb_error_set(error, LB_TRANSPORT, "%s: no TLS handshake before the deadline",
+                                  c->options->place);
             break;
         }
     }

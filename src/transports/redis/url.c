@@ -10,12 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { OPTION_DURATION, OPTION_COUNT, OPTION_BOOL, OPTION_STREAM_USE, OPTION_FILE } option_kind;
+typedef enum option_kind {
+    OPTION_DURATION,
+    OPTION_COUNT,
+    OPTION_BOOL,
+    OPTION_STREAM_USE,
+    OPTION_FILE
+} option_kind;
 
 typedef struct option_row {
     const char *name;
     option_kind kind;
-    size_t offset;   /* in redis_options */
+    size_t offset; /* in redis_options */
     double least, most;
 } option_row;
 
@@ -23,7 +29,8 @@ typedef struct option_row {
 
 static const option_row option_rows[] = {
     {"result_ttl", OPTION_DURATION, offsetof(redis_options, result_ttl_ms), 1, 365 * DAY},
-    {"acknowledgement_timeout", OPTION_DURATION, offsetof(redis_options, acknowledgement_timeout_ms), 0.05, 365 * DAY},
+    {"acknowledgement_timeout", OPTION_DURATION, offsetof(redis_options, acknowledgement_timeout_ms), 0.05,
+     365 * DAY},
     {"reclaim_interval", OPTION_DURATION, offsetof(redis_options, reclaim_interval_ms), 0.05, 365 * DAY},
     {"reclaim_batch_size", OPTION_COUNT, offsetof(redis_options, reclaim_batch_size), 1, 10000},
     {"max_stream_length", OPTION_COUNT, offsetof(redis_options, max_stream_length), 0, 1e15},
@@ -116,9 +123,11 @@ static lb_status set_number(redis_options *o, const option_row *row, const char 
     errno = 0;
     double number = strtod(value, &end);
     bool numeric = end != value && !*end && (value[0] >= '0' && value[0] <= '9') && !strpbrk(value, "xXpP");
-    if (!numeric || errno || number < row->least || number > row->most || (!seconds && number != (double)(int64_t)number))
-        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected %s from %g to %g, not \"%.40s\"", o->place,
-                            row->name, seconds ? "seconds" : "a whole number", row->least, row->most, value);
+    if (!numeric || errno || number < row->least || number > row->most ||
+        (!seconds && number != (double)(int64_t)number))
+        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected %s from %g to %g, not \"%.40s\"",
+                            o->place, row->name, seconds ? "seconds" : "a whole number", row->least, row->most,
+                            value);
     if (row->offset == offsetof(redis_options, db))
         o->db = (int)number;
     else
@@ -126,12 +135,12 @@ static lb_status set_number(redis_options *o, const option_row *row, const char 
     return LB_OK;
 }
 
-static lb_status set_choice(redis_options *o, const option_row *row, const char *value, const char *yes, const char *no,
-                            lb_error *error)
+static lb_status set_choice(redis_options *o, const option_row *row, const char *value, const char *yes,
+                            const char *no, lb_error *error)
 {
     if (strcmp(value, yes) != 0 && strcmp(value, no) != 0)
-        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected \"%s\" or \"%s\", not \"%.40s\"", o->place,
-                            row->name, yes, no, value);
+        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected \"%s\" or \"%s\", not \"%.40s\"",
+                            o->place, row->name, yes, no, value);
     *(bool *)((char *)o + row->offset) = strcmp(value, yes) == 0;
     return LB_OK;
 }
@@ -141,7 +150,8 @@ static lb_status set_file(redis_options *o, const option_row *row, const char *v
     if (!o->tls)
         return lb_error_set(error, LB_CONFIG, "%s: option %s: only with rediss://", o->place, row->name);
     if (!*value)
-        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected the path of a file", o->place, row->name);
+        return lb_error_set(error, LB_CONFIG, "%s: option %s: expected the path of a file", o->place,
+                            row->name);
     char **file = (char **)((char *)o + row->offset);
     free(*file);
     *file = strdup(value);
@@ -164,8 +174,8 @@ static lb_status set_option(redis_options *o, const char *name, const char *valu
             return set_number(o, row, value, error);
         }
     }
-    return lb_error_set(error, LB_CONFIG, "%s: unknown option \"%.40s\"; the nearest one is \"%s\"", o->place, name,
-                        nearest_option(name));
+    return lb_error_set(error, LB_CONFIG, "%s: unknown option \"%.40s\"; the nearest one is \"%s\"", o->place,
+                        name, nearest_option(name));
 }
 
 static lb_status read_query(redis_options *o, const char *query, lb_error *error)
@@ -177,8 +187,8 @@ static lb_status read_query(redis_options *o, const char *query, lb_error *error
         char *name = percent_decode(query, name_size);
         char *value = has_value ? percent_decode(query + name_size + 1, size - name_size - 1) : NULL;
         if (!name || !value)
-            status = lb_error_set(error, LB_CONFIG, "%s: expected option=value in the query, not \"%.*s\"", o->place,
-                                  (int)(name_size > 40 ? 40 : name_size), query);
+            status = lb_error_set(error, LB_CONFIG, "%s: expected option=value in the query, not \"%.*s\"",
+                                  o->place, (int)(name_size > 40 ? 40 : name_size), query);
         else
             status = set_option(o, name, value, error);
         free(name);
@@ -211,8 +221,9 @@ static lb_status read_user(redis_options *o, const char *text, size_t size, lb_e
         good = o->password != NULL;
     }
     return good ? LB_OK
-                : lb_error_set(error, LB_CONFIG, "malformed user or password before the \"@\" of a Redis URL: "
-                                                 "expected user:password with %%XX for special characters");
+                : lb_error_set(error, LB_CONFIG,
+                               "malformed user or password before the \"@\" of a Redis URL: "
+                               "expected user:password with %%XX for special characters");
 }
 
 /* host[:port] or [address]:port */
@@ -239,8 +250,8 @@ static lb_status read_host(redis_options *o, const char *scheme, const char *tex
         char *stop;
         long number = strtol(port, &stop, 10);
         if (stop != end || number < 1 || number > 65535 || *port < '0' || *port > '9')
-            return lb_error_set(error, LB_CONFIG, "%s://%s: expected a port from 1 to 65535, not \"%.*s\"", scheme,
-                                o->host, (int)(end - port > 20 ? 20 : end - port), port);
+            return lb_error_set(error, LB_CONFIG, "%s://%s: expected a port from 1 to 65535, not \"%.*s\"",
+                                scheme, o->host, (int)(end - port > 20 ? 20 : end - port), port);
         snprintf(o->port, sizeof o->port, "%ld", number);
     }
     bool v6 = strchr(o->host, ':') != NULL;
@@ -254,7 +265,8 @@ static lb_status read_path(redis_options *o, bool unix_socket, const char *path,
         if (size < 2 || !take(o->path, sizeof o->path, path, size))
             return lb_error_set(error, LB_CONFIG,
                                 "redis+unix://: expected the path of a socket of at most %zu bytes, "
-                                "as in redis+unix:///run/redis.sock", sizeof o->path - 1);
+                                "as in redis+unix:///run/redis.sock",
+                                sizeof o->path - 1);
         snprintf(o->place, sizeof o->place, "redis+unix://%s", o->path);
         return LB_OK;
     }
@@ -263,8 +275,8 @@ static lb_status read_path(redis_options *o, bool unix_socket, const char *path,
     char *end;
     long db = strtol(path + 1, &end, 10);
     if (end != path + size || path[1] < '0' || path[1] > '9' || db > 1000000)
-        return lb_error_set(error, LB_CONFIG, "%s: expected a database number after the \"/\", not \"%.*s\"", o->place,
-                            (int)(size > 21 ? 20 : size - 1), path + 1);
+        return lb_error_set(error, LB_CONFIG, "%s: expected a database number after the \"/\", not \"%.*s\"",
+                            o->place, (int)(size > 21 ? 20 : size - 1), path + 1);
     o->db = (int)db;
     return LB_OK;
 }
@@ -290,7 +302,8 @@ lb_status redis_url_parse(redis_options *o, const char *url, lb_error *error)
     bool unix_socket = strcmp(scheme, "redis+unix") == 0;
     o->tls = strcmp(scheme, "rediss") == 0;
     if (!unix_socket && !o->tls && strcmp(scheme, "redis") != 0)
-        return lb_error_set(error, LB_CONFIG, "expected a URL that begins with redis://, rediss:// or redis+unix://");
+        return lb_error_set(error, LB_CONFIG,
+                            "expected a URL that begins with redis://, rediss:// or redis+unix://");
 
     const char *authority = rest + 3, *query = authority + strcspn(authority, "?");
     const char *at = memrchr(authority, '@', (size_t)(query - authority));
@@ -299,13 +312,15 @@ lb_status redis_url_parse(redis_options *o, const char *url, lb_error *error)
     if (status == LB_OK && !unix_socket)
         status = read_host(o, scheme, host, (size_t)(path - host), error);
     else if (status == LB_OK && path != host)
-        status = lb_error_set(error, LB_CONFIG, "redis+unix://: expected three slashes, as in redis+unix:///run/redis.sock");
+        status = lb_error_set(error, LB_CONFIG,
+                              "redis+unix://: expected three slashes, as in redis+unix:///run/redis.sock");
     if (status == LB_OK)
         status = read_path(o, unix_socket, path, (size_t)(query - path), error);
     if (status == LB_OK && *query)
         status = read_query(o, query + 1, error);
     if (status == LB_OK && !o->tls_cert != !o->tls_key)
-        status = lb_error_set(error, LB_CONFIG, "%s: expected the options tls_cert and tls_key together", o->place);
+        status =
+            lb_error_set(error, LB_CONFIG, "%s: expected the options tls_cert and tls_key together", o->place);
     if (!o->reclaim_interval_ms)
         o->reclaim_interval_ms = o->acknowledgement_timeout_ms;
     return status;

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 typedef struct redis_options {
-    char place[300];     /* for messages: the URL's scheme, host and port, nothing secret */
-    char host[256];      /* a host name or address; empty when `path` is set */
+    char place[300]; /* for messages: the URL's scheme, host and port, nothing secret */
+    char host[256];  /* a host name or address; empty when `path` is set */
     char port[8];
-    char path[108];      /* of a unix socket */
-    char user[256];      /* empty: none */
-    char *password;      /* NULL: none */
-    int db;              /* -1: none given */
+    char path[108]; /* of a unix socket */
+    char user[256]; /* empty: none */
+    char *password; /* NULL: none */
+    int db;         /* -1: none given */
     bool tls, tls_verify;
     char *tls_ca, *tls_cert, *tls_key; /* files, or NULL */
     int64_t result_ttl_ms;
