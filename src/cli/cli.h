@@ -88,8 +88,8 @@ typedef struct colours {
 colours colours_for(FILE *stream);
 /* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. */
 void print_safe(FILE *out, const char *text);
-/* A value as JSON and a newline: indented on a terminal, else compact. */
-bool print_json(FILE *out, const lb_value *value);
+/* Prints a value on stdout as JSON, indented on a terminal, and a newline; the exit code. */
+int print_result(const invocation *in, const lb_value *value);
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
 

@@ -59,7 +59,7 @@ static bool print_line(const lb_event *event)
     return made;
 }
 
-static bool print_for_people(const lb_event *event, const colours *c)
+static void print_for_people(const lb_event *event, const colours *c)
 {
     char clock[16];
     time_t now = time(NULL);
@@ -82,7 +82,6 @@ static bool print_for_people(const lb_event *event, const colours *c)
         putchar('\n');
         free(value);
     }
-    return true;
 }
 
 static lb_status print_event(const lb_event *event, void *data)
@@ -92,7 +91,9 @@ static lb_status print_event(const lb_event *event, void *data)
     if (p->left == 0 || p->write_error)
         return LB_OK;
     errno = 0;
-    if (!(p->for_people ? print_for_people(event, &p->colours) : print_line(event)))
+    if (p->for_people)
+        print_for_people(event, &p->colours);
+    else if (!print_line(event))
         return LB_RETRY; /* memory is short */
     if (fflush(stdout) != 0 || ferror(stdout))
         p->write_error = errno ? errno : EIO;
@@ -146,6 +147,8 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
     buffer_free(&events);
     if (status == LB_OK)
         status = note_unknown(in, bus, &error);
+    if (status == LB_OK && isatty(STDERR_FILENO))
+        fprintf(stderr, "Listening. Ctrl-C ends it.\n");
     if (status == LB_OK)
         status = lb_run(bus, LB_RUN_SIGNALS, &error);
     if (status == LB_OK && p->write_error && p->write_error != EPIPE)
