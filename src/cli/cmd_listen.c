@@ -166,7 +166,7 @@ static int listen_command(invocation *in)
 
     if (in->count == 0)
         return usage_error(in, "expected %s", in->command->arguments);
-    if (in->events_count && !options_count(in->events_count, &p.left))
+    if (in->events_count && !flags_count(in->events_count, &p.left))
         return usage_error(in, "--count: expected a whole number above 0, got \"%s\"", in->events_count);
     if (!in->log_level)
         lb_log_set_level(LB_LOG_WARNING);
