@@ -98,7 +98,7 @@ static void cflags_and_cc_are_heeded(void **state)
     const char *const words[] = {"run", NULL};
     program *p;
 
-    write_file(c.folder, "bus.c", MODULE(NAME));
+    write_file(c.folder, "bus.c", MODULE("\" NAME \""));
     p = cli_start(&c, "CFLAGS=-DNAME='\"defined\"'", words);
     program_expect(p, "API defined", DEADLINE_MS);
     program_expect(p, "Ready.", DEADLINE_MS);
