@@ -20,19 +20,21 @@ typedef struct lb_event lb_event;     /* an event that is being handled */
 
 /* ---- Arguments -------------------------------------------------------------------------------------- */
 
+typedef enum lb_datum_kind {
+    LB_DATUM_NULL,
+    LB_DATUM_BOOL,
+    LB_DATUM_INT,
+    LB_DATUM_UINT,
+    LB_DATUM_FLOAT,
+    LB_DATUM_STR,   /* NUL-terminated, or NULL for null */
+    LB_DATUM_STRN,  /* with a size */
+    LB_DATUM_VALUE, /* an lb_value, NULL for null */
+    LB_DATUM_JSON,  /* JSON text, checked before it is sent */
+} lb_datum_kind;
+
 /* One C value on its way to the bus. Made by LB, LB_STRN, LB_JSON, LB_NULL; not by hand. */
 typedef struct lb_datum {
-    enum {
-        LB_DATUM_NULL,
-        LB_DATUM_BOOL,
-        LB_DATUM_INT,
-        LB_DATUM_UINT,
-        LB_DATUM_FLOAT,
-        LB_DATUM_STR,   /* NUL-terminated, or NULL for null */
-        LB_DATUM_STRN,  /* with a size */
-        LB_DATUM_VALUE, /* an lb_value, NULL for null */
-        LB_DATUM_JSON,  /* JSON text, checked before it is sent */
-    } kind;
+    lb_datum_kind kind;
     union {
         bool boolean;
         int64_t i;
@@ -105,6 +107,7 @@ inline lb_datum lb_datum_of(double v) { return lb_datum_float(v); }
 inline lb_datum lb_datum_of(const char *v) { return lb_datum_str(v); }
 inline lb_datum lb_datum_of(const lb_value *v) { return lb_datum_value(v); }
 inline lb_datum lb_datum_of(lb_datum v) { return v; }
+lb_datum lb_datum_of(const void *) = delete; /* no pointer becomes a bool */
 #define LB_DATUM(value) lb_datum_of(value)
 template <typename... Arg> struct lb_args_ {
     lb_arg list[sizeof...(Arg) + 1];
@@ -163,47 +166,24 @@ typedef lb_status (*lb_rpc_handler)(lb_request *request, void *data);
  * at once. `event` and all that is read from it is borrowed until the handler returns. */
 typedef lb_status (*lb_event_handler)(const lb_event *event, void *data);
 
+typedef enum lb_member_kind { LB_MEMBER_END, LB_MEMBER_RPC, LB_MEMBER_EVENT } lb_member_kind;
+
 /* A row of an API's table; made by LB_RPC, LB_EVENT, LB_END. */
 typedef struct lb_member {
-    enum { LB_MEMBER_END, LB_MEMBER_RPC, LB_MEMBER_EVENT } kind;
+    lb_member_kind kind;
     const char *signature;
     lb_rpc_handler handler; /* NULL for events */
     const char *doc;        /* what people read in `lightbus inspect` and the shell, or NULL */
 } lb_member;
 
-#ifdef __cplusplus
-inline lb_member lb_member_make(decltype(lb_member::kind) kind, const char *signature,
-                                lb_rpc_handler handler = nullptr, const char *doc = nullptr)
-{
-    lb_member member = {kind, signature, handler, doc};
-    return member;
-}
-#define LB_RPC(...)         lb_member_make(lb_member::LB_MEMBER_RPC, __VA_ARGS__)
-#define LB_EVENT(signature) lb_member_make(lb_member::LB_MEMBER_EVENT, signature)
-#define LB_END              lb_member_make(lb_member::LB_MEMBER_END, nullptr)
-#else
 /* LB_RPC(signature, handler) and LB_EVENT(signature); LB_RPC_DOC and LB_EVENT_DOC add a line of text. */
-#define LB_RPC(signature, handler)                                                                             \
-    {                                                                                                          \
-        LB_MEMBER_RPC, signature, handler, NULL                                                                \
-    }
-#define LB_RPC_DOC(signature, handler, doc)                                                                    \
-    {                                                                                                          \
-        LB_MEMBER_RPC, signature, handler, doc                                                                 \
-    }
-#define LB_EVENT(signature)                                                                                    \
-    {                                                                                                          \
-        LB_MEMBER_EVENT, signature, NULL, NULL                                                                 \
-    }
-#define LB_EVENT_DOC(signature, doc)                                                                           \
-    {                                                                                                          \
-        LB_MEMBER_EVENT, signature, NULL, doc                                                                  \
-    }
-#define LB_END                                                                                                 \
-    {                                                                                                          \
-        LB_MEMBER_END, NULL, NULL, NULL                                                                        \
-    }
-#endif
+/* clang-format off */
+#define LB_RPC(signature, handler)          {LB_MEMBER_RPC, signature, handler, NULL}
+#define LB_RPC_DOC(signature, handler, doc) {LB_MEMBER_RPC, signature, handler, doc}
+#define LB_EVENT(signature)                 {LB_MEMBER_EVENT, signature, NULL, NULL}
+#define LB_EVENT_DOC(signature, doc)        {LB_MEMBER_EVENT, signature, NULL, doc}
+#define LB_END                              {LB_MEMBER_END, NULL, NULL, NULL}
+/* clang-format on */
 
 /* An API: its name on the bus (dotted: letters, digits, "_" and "-" between the dots; not "default") and its
  * members. Usually static const. Zero means the default. */

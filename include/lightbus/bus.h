@@ -85,11 +85,12 @@ LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener
 #define LB_RUN_SIGNALS 1u
 LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
-/* Serves on threads of its own, and returns when the worker is ready: connected, schemas published, consumer
- * groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers end, sends what is to be
- * sent, gives the rest back; it returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK, or
- * LB_TIMEOUT when one still ran. Not from a handler; lb_stop_request is: it makes lb_run return and does not
- * wait. */
+/* Serves on threads of its own, and returns when the worker is ready: connected, schemas published,
+ * consumer groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers end, sends what
+ * is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK;
+ * LB_TIMEOUT when one still ran (call it again); or the failure that had ended the worker before, such as a
+ * listener with LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does
+ * not wait (any thread, signal handlers too). */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
 LB_API void lb_stop_request(lb_bus *bus);

@@ -12,6 +12,8 @@
 lb_status json_parse(arena *a, const char *text, size_t size, const lb_value **value, lb_error *error);
 /* Appends the value as compact JSON text. */
 void json_write(buffer *b, const lb_value *value);
+/* Appends a finite double with the fewest digits that read back as the same one; at most 32 bytes. */
+void json_write_float(buffer *b, double value);
 /* The text of a string value, with its size. */
 static inline lb_slice json_slice(const lb_value *value)
 {

@@ -1,6 +1,6 @@
-/* lb_value over yyjson. A borrowed lb_value is a yyjson_val. An owned one is a cell of the same size whose tag
- * is 0 (which no parsed value has) and whose payload is the document: `look` tells them apart, so one pointer
- * type serves both and only lb_value_free needs to know. */
+/* lb_value over yyjson. A borrowed lb_value is a yyjson_val. An owned one begins with a cell of the same shape
+ * whose tag is 0 (which no parsed value has) and whose payload is the root: `look` tells them apart, so one
+ * pointer type serves both and only lb_value_free needs to know. */
 #include "json.h"
 
 #include <limits.h>
@@ -14,22 +14,26 @@
 static const yyjson_read_flag read_flags = YYJSON_READ_ALLOW_INF_AND_NAN;
 static const yyjson_write_flag write_flags = YYJSON_WRITE_ALLOW_INF_AND_NAN;
 
+struct owned {
+    yyjson_val cell;
+    yyjson_doc *doc; /* that the root lies in; NULL: it follows in the same block */
+};
+
 static yyjson_val *look(const lb_value *value)
 {
     yyjson_val *v = (yyjson_val *)(uintptr_t)value;
-    return v && v->tag == 0 ? yyjson_doc_get_root((yyjson_doc *)v->uni.ptr) : v;
+    return v && v->tag == 0 ? v->uni.ptr : v;
 }
 
 static lb_value *own(yyjson_doc *doc)
 {
-    yyjson_val *cell = doc ? malloc(sizeof *cell) : NULL;
-    if (!cell) {
+    struct owned *o = malloc(sizeof *o);
+    if (!o) {
         yyjson_doc_free(doc);
         return NULL;
     }
-    cell->tag = 0;
-    cell->uni.ptr = doc;
-    return (lb_value *)cell;
+    *o = (struct owned){.cell.uni.ptr = yyjson_doc_get_root(doc), .doc = doc};
+    return (lb_value *)o;
 }
 
 /* ---- Parsing ---------------------------------------------------------------------------------------- */
@@ -130,21 +134,36 @@ lb_status json_parse(arena *a, const char *text, size_t size, const lb_value **v
 
 void lb_value_free(lb_value *value)
 {
-    yyjson_val *cell = (yyjson_val *)value;
-    if (!cell)
+    struct owned *o = (struct owned *)value;
+    if (!o)
         return;
-    yyjson_doc_free((yyjson_doc *)cell->uni.ptr);
-    free(cell);
+    yyjson_doc_free(o->doc);
+    free(o);
 }
 
+/* The values of a tree lie behind each other and know each other by distance: they and their texts go into one
+ * block. */
 lb_value *lb_value_copy(const lb_value *value)
 {
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    yyjson_val *v = look(value);
-    yyjson_mut_val *copy = !doc ? NULL : v ? yyjson_val_mut_copy(doc, v) : yyjson_mut_null(doc);
-    yyjson_doc *fixed = copy ? yyjson_mut_val_imut_copy(copy, NULL) : NULL;
-    yyjson_mut_doc_free(doc);
-    return fixed ? own(fixed) : NULL;
+    yyjson_val null = {.tag = YYJSON_TYPE_NULL}, *from = value ? look(value) : &null;
+    size_t count = (size_t)(unsafe_yyjson_get_next(from) - from), text_size = 0;
+    for (yyjson_val *v = from; v < from + count; v++)
+        if (yyjson_is_str(v))
+            text_size += unsafe_yyjson_get_len(v) + 1;
+    struct owned *o = malloc(sizeof *o + count * sizeof *from + text_size);
+    if (!o)
+        return NULL;
+    yyjson_val *root = (yyjson_val *)(o + 1);
+    char *text = (char *)(root + count);
+    memcpy(root, from, count * sizeof *from);
+    for (yyjson_val *v = root; v < root + count; v++)
+        if (yyjson_is_str(v)) {
+            size_t size = unsafe_yyjson_get_len(v) + 1;
+            v->uni.str = memcpy(text, v->uni.str, size);
+            text += size;
+        }
+    *o = (struct owned){.cell.uni.ptr = root};
+    return (lb_value *)o;
 }
 
 /* ---- Writing ---------------------------------------------------------------------------------------- */
@@ -165,6 +184,22 @@ char *lb_value_pretty(const lb_value *value, size_t *size)
     return write_value(value, YYJSON_WRITE_PRETTY_TWO_SPACES, size);
 }
 
+void json_write_float(buffer *b, double value)
+{
+    char memory[512], *text;
+    size_t size = 0;
+    yyjson_alc pool;
+    yyjson_val number = {0};
+    number.tag = YYJSON_TYPE_NUM | YYJSON_SUBTYPE_REAL;
+    number.uni.f64 = value;
+    yyjson_alc_pool_init(&pool, memory, sizeof memory);
+    text = yyjson_val_write_opts(&number, write_flags, &pool, &size, NULL);
+    if (text)
+        buffer_add(b, text, size);
+    else
+        b->failed = true;
+}
+
 void json_write(buffer *b, const lb_value *value)
 {
     switch (lb_value_type_of(value)) {
@@ -179,6 +214,9 @@ void json_write(buffer *b, const lb_value *value)
         return;
     case LB_TYPE_UINT:
         buffer_uint(b, lb_value_uint(value));
+        return;
+    case LB_TYPE_FLOAT:
+        json_write_float(b, lb_value_float(value));
         return;
     case LB_TYPE_STR:
         buffer_json_string(b, lb_value_str(value), lb_value_str_size(value));

@@ -32,9 +32,9 @@ typedef enum type_kind {
 
 typedef struct type type;
 
-typedef struct parameter { /* of a member, or a field of a struct */
-    lb_slice name;         /* NUL-terminated */
-    const type *type;      /* TYPE_ANY when none was written */
+typedef struct parameter {         /* of a member, or a field of a struct */
+    lb_slice name;                 /* NUL-terminated */
+    const type *type;              /* TYPE_ANY when none was written */
     const lb_value *default_value; /* NULL: required */
 } parameter;
 

@@ -17,10 +17,18 @@ lb_status validator_compile(arena *memory, const lb_value *schema, const validat
 
 /* Where a value broke a schema. */
 typedef struct violation {
-    char path[128];    /* "email", "tags[3].id", or "" for the value itself */
-    char reason[256];  /* "expected str, got int (3)" */
+    enum {
+        VIOLATION_VALUE,      /* a value of the wrong type or content */
+        VIOLATION_MISSING,    /* `name` is required */
+        VIOLATION_UNEXPECTED, /* `name` is not declared */
+        VIOLATION_DUPLICATE,  /* `name` is there twice */
+    } kind;
+    char path[128];   /* "email", "tags[3].id", or "" for the value itself */
+    char reason[256]; /* "expected str, got int (3)" */
+    lb_slice name;    /* borrowed from the schema or the value */
 } violation;
 
+/* `why` may be NULL. A NULL validator accepts everything. */
 bool validator_check(const validator *v, const lb_value *value, violation *why);
 /* Checks keyword arguments as the members of one dict, without making one. */
 bool validator_check_kwargs(const validator *v, const lb_kwarg *kwargs, size_t count, violation *why);

@@ -28,20 +28,26 @@ typedef struct redis_server {
  * redis_server_start_tls makes a CA and certificates with the openssl program first. */
 redis_server *redis_server_start(const char *const *arguments);
 redis_server *redis_server_start_tls(void);
-void redis_server_restart(redis_server *server); /* same port, same data (it saves before) */
+void redis_server_down(redis_server *server);    /* saves and ends it; the directory stays */
+void redis_server_up(redis_server *server);      /* starts it again: same port, same data */
+void redis_server_restart(redis_server *server); /* down and up */
 void redis_server_pause(redis_server *server);   /* SIGSTOP: a half-open connection */
 void redis_server_resume(redis_server *server);
 void redis_server_stop(redis_server *server);    /* and remove its directory; NULL is allowed */
 
 /* Sends one command on a connection of its own and returns the reply as an lb_value (strings, numbers, lists, null;
- * an error reply is the string "-ERR ..."); owned. The last argument is NULL. */
+ * an error reply is the string "-ERR ..."; a byte that is not UTF-8 reads as the character of that number);
+ * owned. The last argument is NULL. A password given with --requirepass is used. */
 lb_value *redis_command(const redis_server *server, ...);
 int64_t redis_int(const redis_server *server, ...); /* the same, for a number */
 
-/* ---- Child processes: run `body` in a fork, its exit code is what body returns. Killed with the parent. */
+/* ---- Child processes: run `body` in a fork, its exit code is what body returns; a failed assertion in it aborts
+ * it (128 + SIGABRT). Killed with the parent. Start them before threads: a child of a process with threads cannot
+ * start any under TSan. */
 pid_t child_start(int (*body)(void *data), void *data);
 void child_kill(pid_t pid, int signal);
 int child_wait(pid_t pid, int timeout_ms); /* exit code; 128 + signal when killed; fails the test at the deadline */
+bool child_runs(pid_t pid);                /* it has not ended yet; child_wait is still needed */
 /* A program with its output captured. argv ends with NULL; environment entries "NAME=value" are added. */
 typedef struct program {
     pid_t pid;
@@ -67,9 +73,12 @@ void *shared_memory(size_t size); /* zeroed; inherited by children; never freed 
         }                                                                                                             \
     } while (0)
 int64_t support_now_ms(void);
+int support_scaled(int count); /* count × LIGHTBUS_TEST_SCALE (default 1), at least 1 */
+int support_free_port(void);   /* a TCP port of 127.0.0.1 that nobody uses now, outside the range of outgoing ones */
 void support_nap(void); /* 2 ms */
 char *temporary_directory(void);               /* new, for free(); removed at exit of the process that made it */
 void write_file(const char *directory, const char *name, const char *text);
+void remove_directory(const char *path); /* with all that is in it */
 
 /* LB_OK, or the test fails with the error's message. */
 #define assert_ok(call, error)                                                                                        \

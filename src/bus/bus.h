@@ -1,0 +1,281 @@
+/* Inside the bus handle: what the files of src/bus share.
+ *
+ *   handle.c      lb_open, lb_close, names, fork           schemas.c   local and remote schemas
+ *   transports.c  the registry of transports               call.c      the client side of RPCs
+ *   fire.c        firing events                            message.c   what handlers read and answer
+ *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
+ *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
+ *
+ * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
+ * schemas.lock. None is held while a transport function, a handler or a callback runs, but for schemas.loading.
+ */
+#ifndef BUS_BUS_H
+#define BUS_BUS_H
+
+#include <lightbus/bus.h>
+#include <lightbus/transport.h>
+#include <pthread.h>
+
+#include "../base/arena.h"
+#include "../base/buffer.h"
+#include "../base/clock.h"
+#include "../base/json.h"
+#include "../base/map.h"
+#include "../schema/schema.h"
+
+typedef struct local_api {
+    const lb_api *api;
+    void *data;
+    api_schema *schema;
+} local_api;
+
+struct schemas {
+    pthread_rwlock_t lock;
+    map local;         /* API name -> local_api */
+    map remote;        /* API name -> api_schema */
+    local_api **order; /* of registration */
+    size_t count;
+    pthread_mutex_t loading; /* held around the transport's schema functions */
+    int64_t loaded_at;       /* 0: never; atomic */
+};
+
+/* A call or a fire in flight. It belongs to whoever began it, or, with a callback, to the bus. */
+struct lb_pending {
+    lb_bus *bus;
+    enum { PENDING_CALL, PENDING_FIRE } kind;
+    enum { PENDING_QUEUED, PENDING_SENT, PENDING_DONE } state;
+    bool in_send; /* a thread that sends it reads its message */
+    arena memory; /* of the message */
+    char id[UUID_TEXT + 1];
+    union {
+        lb_rpc_message rpc;
+        lb_event_message event;
+    } message;
+    api_schema *schema; /* NULL: not known, nothing is validated */
+    const member_schema *member;
+    int64_t deadline_ns;
+    int timeout_ms;
+    unsigned attempts; /* fires that were tried again */
+    lb_call_callback callback;
+    void *data;
+    lb_status status;
+    lb_value *result;
+    lb_error *error;        /* allocated when it fails */
+    pthread_cond_t *waiter; /* of the thread that waits for it */
+    lb_pending *next;       /* in a queue or in the list of free ones */
+};
+
+typedef struct pending_queue {
+    lb_pending *first, **last;
+    size_t count;
+} pending_queue;
+
+struct client {
+    pthread_mutex_t lock;
+    map in_flight; /* id -> lb_pending, queued ones included */
+    pending_queue queue;
+    bool sending;  /* a thread is in rpc->send or rpc->withdraw */
+    bool fetching; /* a thread is in result->fetch: the leader */
+    pthread_cond_t send_free;
+    struct waiting { /* threads in lb_call_end that could lead */
+        pthread_cond_t wake;
+        struct waiting *next;
+    } * followers;
+    size_t callbacks;              /* calls in flight that nobody waits for */
+    int64_t next_callback_timeout; /* no callback times out before */
+    unsigned failures;             /* of result->fetch in a row */
+    lb_pending *free;
+    size_t free_count;
+};
+
+struct fires {
+    pthread_mutex_t lock;
+    pthread_cond_t done; /* a batch has ended */
+    pending_queue queue;
+    bool sending;
+    lb_pending *free;
+    size_t free_count;
+};
+
+typedef struct listener listener;
+typedef struct rpc_thread rpc_thread;
+
+/* Work that consumer threads hand to lb_dispatch. */
+typedef struct work {
+    void (*run)(void *argument);
+    void *argument;
+    bool done;
+    struct work *next;
+} work;
+
+struct worker {
+    pthread_mutex_t lock;
+    pthread_t timer;
+    pthread_cond_t changed; /* any field below, and threads that end */
+    enum { WORKER_STOPPED, WORKER_STARTING, WORKER_RUNNING, WORKER_STOPPING } state;
+    bool stopping;     /* atomic; what loops look at */
+    size_t threads;    /* that have not ended, the timer included */
+    size_t not_ready;  /* of those */
+    lb_status failure; /* why it stops, or LB_OK */
+    lb_error failure_error;
+    rpc_thread *rpcs;              /* list */
+    size_t rpc_count, rpc_waiting; /* threads that serve RPCs; those of them that wait in a call of their own */
+    listener **listeners;
+    size_t listener_count;
+    int stop_event;               /* eventfd of lb_run; -1; atomic */
+    bool stop_requested;          /* atomic */
+    struct lb_deferred *deferred; /* list of answers owed */
+    size_t deferred_count;
+};
+
+struct dispatch {
+    int epoll, event, timer; /* -1 until lb_fd */
+    work *first, **last;     /* guarded by worker.lock */
+};
+
+struct lb_bus {
+    char *url, *masked_url, *service_name, *process_name;
+    bool service_name_is_random;
+    int rpc_timeout_ms, event_fire_timeout_ms, schema_ttl_s, rpc_concurrency;
+    unsigned flags, generation; /* fork_generation() when its locks and connections were made */
+    const lb_transport *transport;
+    void *self; /* the transport's instance */
+    struct schemas schemas;
+    struct client client;
+    struct fires fires;
+    struct worker worker;
+    struct dispatch dispatch;
+};
+
+/* handle.c */
+void bus_check_fork(lb_bus *bus);            /* first thing in every public function that does I/O */
+void monotonic_cond_init(pthread_cond_t *c); /* whose timed waits take clock_now() times */
+int monotonic_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline_ns);
+lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error *error);
+
+/* transports.c */
+const lb_transport *transport_find(const char *url, lb_error *error);
+
+/* names.c: placeholders filled in; a new string. NULL: unknown placeholder (LB_CONFIG) or no memory. */
+char *name_expand(const char *pattern, const char *what, lb_error *error);
+
+/* schemas.c */
+void schemas_init(struct schemas *s);
+void schemas_free(struct schemas *s);
+const local_api *schemas_local(lb_bus *bus, lb_slice api_name);
+/* The member, local or remote, with a reference on its schema; looks on the bus again when it is unknown. LB_OK
+ * with *schema NULL: the API is unknown, and that is allowed. */
+lb_status schemas_find(lb_bus *bus, lb_slice api_name, lb_slice name, bool is_event, bool api_required,
+                       api_schema **schema, const member_schema **member, lb_error *error);
+bool schemas_knows(lb_bus *bus, lb_slice api_name); /* without looking on the bus */
+lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
+/* The same unless that was done within the last `age_ms`. */
+void schemas_refresh(lb_bus *bus, int64_t age_ms);
+lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
+
+/* pending.c */
+lb_pending *pending_new(lb_bus *bus, lb_pending **free_list, size_t *free_count);
+void pending_recycle(lb_pending *p, lb_pending **free_list, size_t *free_count);
+void pending_free(lb_pending *p);
+/* Splits the name, finds the member, encodes the arguments, makes an id: all in the pending's memory. */
+lb_status pending_prepare(lb_pending *p, const char *name, const lb_arg *args, bool api_required, lb_slice *api,
+                          lb_slice *member, lb_kwarg **kwargs, size_t *count, lb_error *error);
+/* The status, and the error in full for the caller. */
+lb_status pending_outcome(const lb_pending *p, lb_error *error);
+void pending_fail(lb_pending *p, lb_status status,
+                  const lb_error *error); /* sets status and a copy of the error */
+void queue_push(pending_queue *q, lb_pending *p);
+lb_pending *queue_pop(pending_queue *q);
+void queue_remove(pending_queue *q, lb_pending *p);
+
+/* call.c, fire.c */
+void client_init(struct client *c);
+void client_free(lb_bus *bus);
+void client_dispatch(lb_bus *bus); /* without waiting: sends, takes results, times out, runs callbacks */
+int64_t client_next_timeout(lb_bus *bus);
+lb_status client_flush(lb_bus *bus, lb_error *error);
+void fires_init(struct fires *f);
+void fires_free(lb_bus *bus);
+lb_status fires_flush(lb_bus *bus, lb_error *error);
+
+/* message.c */
+struct lb_message {
+    lb_bus *bus;
+    lb_slice api_name, name;
+    const member_schema *member; /* NULL: no schema */
+    const lb_kwarg *kwargs;
+    size_t count;
+    arena *memory;
+    lb_arg *args;    /* made when asked for */
+    lb_error misuse; /* of the accessors, status LB_OK: none */
+};
+struct lb_request {
+    lb_message message;
+    const lb_rpc_message *rpc;
+    const char *id, *api, *procedure; /* as C strings, made when asked for */
+    buffer *out;                      /* the result's JSON */
+    api_schema *schema;
+    bool answered, failed, deferred;
+    lb_slice trace;
+    int64_t deadline_ns;
+};
+struct lb_event {
+    lb_message message;
+    const lb_event_message *event;
+    const char *id, *native_id, *api, *name; /* as C strings, made when asked for */
+    int deliveries;
+    const bool *lease_lost;
+};
+/* The text of an error result, as Python's repr writes an exception, so that each side can read the other's. */
+void error_text_write(buffer *out, const char *type, const char *message);
+void error_text_read(const lb_value *result, lb_slice trace, lb_error *error);
+void request_fail(lb_request *request, const char *type, const char *message, const char *trace);
+void deferred_free_all(lb_bus *bus);
+
+/* rpcs.c, listeners.c: bodies of threads */
+struct rpc_thread {
+    lb_bus *bus;
+    pthread_t thread;
+    void *consumer;
+    buffer out;
+    arena memory;
+    const lb_rpc_message *calls; /* the batch in work */
+    size_t count;
+    rpc_thread *next;
+};
+bool rpc_thread_start(lb_bus *bus); /* worker.lock is held */
+/* An RPC handler's thread is about to wait in a call of its own: another one may be needed. */
+void rpc_thread_waits(lb_bus *bus);
+void rpc_thread_goes_on(lb_bus *bus);
+int64_t handler_deadline(void); /* of the request that this thread handles, or LB_FOREVER */
+
+bool listener_start(listener *l); /* worker.lock is held */
+void listener_join(listener *l);
+void listener_free(listener *l);
+void listener_interrupt(listener *l);
+/* Renews the leases of what it holds, when it is time; returns when it is next. */
+int64_t listener_tick(listener *l, int64_t now);
+void listener_describe(const listener *l, buffer *out);
+
+/* worker.c */
+void worker_init(struct worker *w);
+void worker_free(lb_bus *bus);
+bool worker_stopping(lb_bus *bus);
+bool worker_spawn(lb_bus *bus, pthread_t *thread, void *(*body)(void *),
+                  void *argument);                                      /* worker.lock is held */
+void worker_ready(lb_bus *bus);                                         /* a thread is */
+void worker_fail(lb_bus *bus, lb_status status, const lb_error *error); /* stop, because of this */
+void worker_thread_ends(lb_bus *bus);
+/* Waits in a retry loop; false when the worker stops. */
+bool worker_pause(lb_bus *bus, unsigned attempt);
+/* Runs it here, or in lb_dispatch when the program has an event loop, and waits for its end. */
+void worker_run(lb_bus *bus, void (*run)(void *), void *argument);
+bool worker_registering(lb_bus *bus, const char *what, lb_error *error); /* false: the worker runs already */
+
+/* dispatch.c */
+void dispatch_init(struct dispatch *d);
+void dispatch_free(lb_bus *bus);
+void dispatch_wake(lb_bus *bus);
+bool dispatch_run_work(lb_bus *bus); /* worker.lock is held; false: there was none */
+
+#endif

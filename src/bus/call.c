@@ -1,0 +1,485 @@
+/* The client side of RPCs: leader and followers.
+ *
+ * No thread is ours. Every thread in lb_call_end looks whether its call has ended; if not, it does what nobody
+ * is doing: it sends what is queued (one thread at a time), or it leads: takes results for everybody (one
+ * thread at a time); else it follows: sleeps until its call has ended or the lead is free. A leader whose own
+ * call has ended hands the lead to a follower.
+ *
+ * Invariant: a call is in client.in_flight from its begin until it is DONE. Whoever sets DONE removes it there.
+ */
+#include "bus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_QUEUED 64  /* calls that wait for each other before begin sends them */
+#define MOST_SENT   256 /* in one go */
+
+void client_init(struct client *c)
+{
+    *c = (struct client){.next_callback_timeout = LB_FOREVER};
+    pthread_mutex_init(&c->lock, NULL);
+    monotonic_cond_init(&c->send_free);
+}
+
+/* ---- Ends of calls ---------------------------------------------------------------------------------- */
+
+/* client.lock is held. Wakes its waiter, or puts it on `callbacks` for run_callbacks. */
+static void call_done(struct client *c, lb_pending *p, pending_queue *callbacks)
+{
+    if (p->state == PENDING_QUEUED)
+        queue_remove(&c->queue, p);
+    map_remove(&c->in_flight, p->id, UUID_TEXT);
+    p->state = PENDING_DONE;
+    if (p->callback) {
+        c->callbacks--;
+        queue_push(callbacks, p);
+    } else if (p->waiter) {
+        pthread_cond_signal(p->waiter);
+    }
+}
+
+/* client.lock is held: waits until no thread that sends it still reads its message. */
+static void wait_until_sent(struct client *c, const lb_pending *p)
+{
+    while (p->in_send)
+        pthread_cond_wait(&c->send_free, &c->lock);
+}
+
+/* No lock is held. */
+static void run_callbacks(lb_bus *bus, pending_queue *callbacks)
+{
+    struct client *c = &bus->client;
+    for (lb_pending *p; (p = queue_pop(callbacks));) {
+        p->callback(p->status, p->result, p->error, p->data);
+        pthread_mutex_lock(&c->lock);
+        wait_until_sent(c, p);
+        pending_recycle(p, &c->free, &c->free_count);
+        pthread_mutex_unlock(&c->lock);
+    }
+}
+
+static void set_timeout(lb_bus *bus, lb_pending *p)
+{
+    lb_error error = {0};
+    lb_slice api = p->message.rpc.api_name, procedure = p->message.rpc.procedure_name;
+    bool known = schemas_knows(bus, api);
+    lb_error_set(&error, LB_TIMEOUT, "%.*s.%.*s: no answer within %d ms; %s", (int)api.size, api.data,
+                 (int)procedure.size, procedure.data, p->timeout_ms,
+                 known ? "a worker of the API is known: it is busy, slow or gone"
+                       : "no worker of the API is known (its schema is not on the bus)");
+    pending_fail(p, LB_TIMEOUT, &error);
+}
+
+/* client.lock is held */
+static void time_out_callbacks(lb_bus *bus, pending_queue *callbacks, lb_pending **late)
+{
+    struct client *c = &bus->client;
+    int64_t now = clock_now();
+    if (!c->callbacks || now < c->next_callback_timeout)
+        return;
+    c->next_callback_timeout = LB_FOREVER;
+    size_t count = 0;
+    for (map_entry *e = NULL; (e = map_next(&c->in_flight, e));) {
+        lb_pending *p = e->value;
+        if (!p->callback)
+            continue;
+        if (p->deadline_ns <= now && count < MOST_SENT)
+            late[count++] = p;
+        else if (p->deadline_ns < c->next_callback_timeout)
+            c->next_callback_timeout = p->deadline_ns;
+    }
+    for (size_t i = 0; i < count; i++) {
+        set_timeout(bus, late[i]);
+        call_done(c, late[i], callbacks);
+    }
+}
+
+static void take_result(struct client *c, const lb_result_message *r, pending_queue *callbacks)
+{
+    lb_pending *p =
+        r->rpc_message_id.size == UUID_TEXT ? map_get(&c->in_flight, r->rpc_message_id.data, UUID_TEXT) : NULL;
+    lb_error error = {0};
+    if (!p) {
+        lb_log(LB_LOG_DEBUG, "a result for call %.*s came after its caller had gone%s%s",
+               (int)r->rpc_message_id.size, r->rpc_message_id.data, r->problem ? ": " : "",
+               r->problem ? r->problem : "");
+        return;
+    }
+    lb_slice api = p->message.rpc.api_name;
+    if (r->status != LB_OK || r->problem) {
+        lb_status status = r->status != LB_OK ? r->status : LB_MALFORMED;
+        pending_fail(p, status,
+                     (lb_error_set(&error, status, "%.*s.%.*s: %s", (int)api.size, api.data,
+                                   (int)p->message.rpc.procedure_name.size, p->message.rpc.procedure_name.data,
+                                   r->problem ? r->problem : lb_status_text(status)),
+                      &error));
+    } else if (r->error) {
+        error_text_read(r->result, r->trace, &error);
+        pending_fail(p, LB_REMOTE_ERROR, &error);
+    } else {
+        lb_status status = p->member ? result_accept(api, p->member, r->result, &error) : LB_OK;
+        if (status != LB_OK)
+            pending_fail(p, status, &error);
+        else if (!(p->result = lb_value_copy(r->result)))
+            pending_fail(p, LB_NO_MEMORY,
+                         (lb_error_set(&error, LB_NO_MEMORY, "out of memory for a result"), &error));
+    }
+    call_done(c, p, callbacks);
+}
+
+/* ---- Sending ---------------------------------------------------------------------------------------- */
+
+/* client.lock is held and released meanwhile; client.sending is false. Without `now`, the caller holds the lead
+ * and fetches next. */
+static void send_queued(lb_bus *bus, bool now, pending_queue *callbacks)
+{
+    struct client *c = &bus->client;
+    lb_pending *batch[MOST_SENT];
+    const lb_rpc_message *messages[MOST_SENT];
+    size_t count = 0;
+    int64_t deadline = 0;
+    lb_error error = {0};
+    while (count < MOST_SENT && c->queue.first) {
+        lb_pending *p = batch[count] = queue_pop(&c->queue);
+        p->state = PENDING_SENT;
+        p->in_send = true;
+        messages[count++] = &p->message.rpc;
+        if (p->deadline_ns > deadline)
+            deadline = p->deadline_ns;
+    }
+    if (!count)
+        return;
+    c->sending = true;
+    pthread_mutex_unlock(&c->lock);
+    lb_status status = bus->transport->rpc->send(bus->self, messages, count, now, deadline, &error);
+    pthread_mutex_lock(&c->lock);
+    c->sending = false;
+    pthread_cond_broadcast(&c->send_free);
+    for (size_t i = 0; i < count; i++) {
+        batch[i]->in_send = false;
+        if (status != LB_OK && batch[i]->state != PENDING_DONE) {
+            pending_fail(batch[i], status, &error);
+            call_done(c, batch[i], callbacks);
+        }
+    }
+}
+
+static void wait_for_sender(struct client *c)
+{
+    while (c->sending)
+        pthread_cond_wait(&c->send_free, &c->lock);
+}
+
+/* client.lock is held and released meanwhile. The call has ended without an answer: take it from the queue on
+ * the bus, so that nothing of it stays there (S8). */
+static void withdraw(lb_bus *bus, lb_pending *p)
+{
+    struct client *c = &bus->client;
+    const lb_rpc_message *message = &p->message.rpc;
+    wait_for_sender(c);
+    if (c->failures)
+        return;
+    c->sending = true;
+    pthread_mutex_unlock(&c->lock);
+    bus->transport->rpc->withdraw(bus->self, &message, 1);
+    pthread_mutex_lock(&c->lock);
+    c->sending = false;
+    pthread_cond_broadcast(&c->send_free);
+}
+
+lb_status client_flush(lb_bus *bus, lb_error *error)
+{
+    struct client *c = &bus->client;
+    pending_queue callbacks = {0};
+    (void)error; /* failures reach the calls themselves */
+    pthread_mutex_lock(&c->lock);
+    while (c->queue.first) {
+        wait_for_sender(c);
+        send_queued(bus, true, &callbacks);
+    }
+    pthread_mutex_unlock(&c->lock);
+    run_callbacks(bus, &callbacks);
+    return LB_OK;
+}
+
+/* ---- Leading ---------------------------------------------------------------------------------------- */
+
+static void hand_over_lead(struct client *c)
+{
+    if (c->followers)
+        pthread_cond_signal(&c->followers->wake);
+}
+
+/* client.lock is held and released meanwhile; nobody leads. Sends what is queued and takes results once. */
+static void lead(lb_bus *bus, int64_t deadline_ns, pending_queue *callbacks)
+{
+    struct client *c = &bus->client;
+    const lb_result_message *results;
+    size_t count = 0;
+    lb_error error = {0};
+    c->fetching = true;
+    if (!c->sending)
+        send_queued(bus, false, callbacks);
+    if (c->callbacks && c->next_callback_timeout < deadline_ns)
+        deadline_ns = c->next_callback_timeout;
+    lb_status status = LB_OK;
+    if (c->in_flight.count) {
+        pthread_mutex_unlock(&c->lock);
+        status = bus->transport->result->fetch(bus->self, deadline_ns, &results, &count, &error);
+        pthread_mutex_lock(&c->lock);
+    }
+    if (status == LB_OK) {
+        c->failures = 0;
+        for (size_t i = 0; i < count; i++)
+            take_result(c, &results[i], callbacks);
+    } else if (status == LB_ACCESS || status == LB_CONFIG) { /* waiting is no use */
+        for (map_entry *e; (e = map_next(&c->in_flight, NULL));) {
+            pending_fail(e->value, status, &error);
+            call_done(c, e->value, callbacks);
+        }
+    } else { /* what is in flight may still be answered: try again, but not at once */
+        lb_log(c->failures++ ? LB_LOG_DEBUG : LB_LOG_WARNING, "waiting for results: %s", error.message);
+        int64_t pause = clock_in_ms(backoff_ms(c->failures, 10, 1000));
+        monotonic_wait(&c->send_free, &c->lock, pause < deadline_ns ? pause : deadline_ns);
+    }
+    c->fetching = false;
+    lb_pending *late[MOST_SENT];
+    time_out_callbacks(bus, callbacks, late);
+}
+
+static void follow(struct client *c, struct waiting *w, int64_t deadline_ns)
+{
+    w->next = c->followers;
+    c->followers = w;
+    monotonic_wait(&w->wake, &c->lock, deadline_ns);
+    for (struct waiting **at = &c->followers; *at; at = &(*at)->next)
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+}
+
+/* client.lock is held and released meanwhile, also for callbacks. */
+static void wait_for_call(lb_bus *bus, lb_pending *p)
+{
+    struct client *c = &bus->client;
+    struct waiting self = {0};
+    monotonic_cond_init(&self.wake);
+    p->waiter = &self.wake;
+    while (p->state != PENDING_DONE) {
+        pending_queue callbacks = {0};
+        if (clock_now() >= p->deadline_ns) {
+            bool sent = p->state == PENDING_SENT;
+            set_timeout(bus, p);
+            call_done(c, p, &callbacks);
+            if (sent)
+                withdraw(bus, p);
+        } else if (!c->fetching) {
+            lead(bus, p->deadline_ns, &callbacks);
+        } else if (c->queue.first && !c->sending) {
+            send_queued(bus, true, &callbacks);
+        } else {
+            follow(c, &self, p->deadline_ns);
+        }
+        if (callbacks.first) {
+            pthread_mutex_unlock(&c->lock);
+            run_callbacks(bus, &callbacks);
+            pthread_mutex_lock(&c->lock);
+        }
+    }
+    if (!c->fetching)
+        hand_over_lead(c);
+    wait_until_sent(c, p);
+    p->waiter = NULL;
+    pthread_cond_destroy(&self.wake);
+}
+
+/* ---- The public functions --------------------------------------------------------------------------- */
+
+static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, const lb_call_options *options,
+                         lb_error *error)
+{
+    static const lb_call_options defaults;
+    lb_bus *bus = p->bus;
+    lb_slice api, procedure;
+    if (!options)
+        options = &defaults;
+    if (options->flags || options->timeout_ms < 0)
+        return lb_error_set(error, LB_USAGE,
+                            "%s: lb_call_options: expected timeout_ms >= 0 and no flags, got %d and 0x%x", name,
+                            options->timeout_ms, options->flags);
+    p->timeout_ms = options->timeout_ms ? options->timeout_ms : bus->rpc_timeout_ms;
+    p->callback = options->callback;
+    p->data = options->data;
+    lb_kwarg *kwargs;
+    size_t count;
+    lb_status status = pending_prepare(p, name, args, bus->flags & LB_OPEN_STRICT_VALIDATION, &api, &procedure,
+                                       &kwargs, &count, error);
+    if (status != LB_OK)
+        return status;
+    p->deadline_ns = clock_in_ms(p->timeout_ms);
+    if (handler_deadline() < p->deadline_ns) /* S7 */
+        p->deadline_ns = handler_deadline();
+    p->message.rpc = (lb_rpc_message){
+        .id = {p->id, UUID_TEXT},
+        .api_name = api,
+        .procedure_name = procedure,
+        .return_path = bus->transport->result->return_path(bus->self),
+        .kwargs = kwargs,
+        .kwargs_count = count,
+        .deadline_ns = p->deadline_ns,
+    };
+    return LB_OK;
+}
+
+/* NULL: refused. With `hold` the call waits for lb_call_end even when many are queued. */
+static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, const lb_call_options *options,
+                         bool hold, lb_error *error)
+{
+    struct client *c = &bus->client;
+    bus_check_fork(bus);
+    pthread_mutex_lock(&c->lock);
+    lb_pending *p = pending_new(bus, &c->free, &c->free_count);
+    pthread_mutex_unlock(&c->lock);
+    if (!p) {
+        lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", name);
+        return NULL;
+    }
+    p->kind = PENDING_CALL;
+    lb_status status = prepare(p, name, args, options, error);
+    pthread_mutex_lock(&c->lock);
+    if (status == LB_OK && !map_put(&c->in_flight, p->id, UUID_TEXT, p))
+        status = lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", name);
+    if (status != LB_OK) {
+        pending_recycle(p, &c->free, &c->free_count);
+        pthread_mutex_unlock(&c->lock);
+        return NULL;
+    }
+    queue_push(&c->queue, p);
+    if (p->callback) {
+        c->callbacks++;
+        if (p->deadline_ns < c->next_callback_timeout)
+            c->next_callback_timeout = p->deadline_ns;
+    }
+    pending_queue callbacks = {0};
+    if (!hold && c->queue.count >= MOST_QUEUED && !c->sending)
+        send_queued(bus, true, &callbacks);
+    pthread_mutex_unlock(&c->lock);
+    run_callbacks(bus, &callbacks);
+    if (bus->dispatch.event >= 0)
+        dispatch_wake(bus);
+    return p;
+}
+
+lb_pending *lb_call_begin(lb_bus *bus, const char *name, const lb_arg *args, const lb_call_options *options,
+                          lb_error *error)
+{
+    return begin(bus, name, args, options, false, error);
+}
+
+lb_status lb_call_end(lb_pending *p, lb_value **result, lb_error *error)
+{
+    if (result)
+        *result = NULL;
+    if (!p)
+        return LB_USAGE;
+    lb_bus *bus = p->bus;
+    struct client *c = &bus->client;
+    if (p->kind != PENDING_CALL || p->callback)
+        return lb_error_set(error, LB_USAGE, "lb_call_end: expected a call that was begun without a callback");
+    rpc_thread_waits(bus);
+    pthread_mutex_lock(&c->lock);
+    wait_for_call(bus, p);
+    lb_status status = pending_outcome(p, error);
+    if (result && status == LB_OK) {
+        *result = p->result;
+        p->result = NULL;
+    }
+    pending_recycle(p, &c->free, &c->free_count);
+    pthread_mutex_unlock(&c->lock);
+    rpc_thread_goes_on(bus);
+    return status;
+}
+
+lb_status lb_call(lb_bus *bus, const char *name, const lb_arg *args, lb_value **result, lb_error *error)
+{
+    lb_error own = {0};
+    if (result)
+        *result = NULL;
+    lb_pending *p = begin(bus, name, args, NULL, true, error ? error : &own);
+    if (!p)
+        return error ? error->status : own.status;
+    return lb_call_end(p, result, error);
+}
+
+void lb_call_cancel(lb_pending *p)
+{
+    if (!p || p->kind != PENDING_CALL)
+        return;
+    lb_bus *bus = p->bus;
+    struct client *c = &bus->client;
+    pending_queue callbacks = {0};
+    lb_error error = {0};
+    pthread_mutex_lock(&c->lock);
+    wait_until_sent(c, p);
+    if (p->state != PENDING_DONE) {
+        bool sent = p->state == PENDING_SENT;
+        pending_fail(p, LB_CANCELED, (lb_error_set(&error, LB_CANCELED, "the call was canceled"), &error));
+        call_done(c, p, &callbacks);
+        if (sent)
+            withdraw(bus, p);
+    }
+    if (!p->callback)
+        pending_recycle(p, &c->free, &c->free_count);
+    pthread_mutex_unlock(&c->lock);
+    run_callbacks(bus, &callbacks);
+}
+
+/* ---- For lb_dispatch and lb_close ------------------------------------------------------------------- */
+
+void client_dispatch(lb_bus *bus)
+{
+    struct client *c = &bus->client;
+    pending_queue callbacks = {0};
+    pthread_mutex_lock(&c->lock);
+    if (!c->fetching) {
+        lead(bus, clock_now(), &callbacks);
+        hand_over_lead(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    run_callbacks(bus, &callbacks);
+}
+
+int64_t client_next_timeout(lb_bus *bus)
+{
+    struct client *c = &bus->client;
+    pthread_mutex_lock(&c->lock);
+    int64_t at = c->callbacks ? c->next_callback_timeout : LB_FOREVER;
+    pthread_mutex_unlock(&c->lock);
+    return at;
+}
+
+void client_free(lb_bus *bus)
+{
+    struct client *c = &bus->client;
+    pending_queue callbacks = {0};
+    lb_error error = {0};
+    lb_error_set(&error, LB_CLOSED, "the bus was closed");
+    for (map_entry *e; (e = map_next(&c->in_flight, NULL));) {
+        lb_pending *p = e->value;
+        pending_fail(p, LB_CLOSED, &error);
+        call_done(c, p, &callbacks);
+        if (!p->callback)
+            pending_free(p);
+    }
+    run_callbacks(bus, &callbacks);
+    while (c->free) {
+        lb_pending *p = c->free;
+        c->free = p->next;
+        pending_free(p);
+    }
+    map_free(&c->in_flight);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->send_free);
+}

@@ -1,0 +1,194 @@
+/* Firing events: group commit. One thread sends a batch and waits until it is on the bus; those that fire
+ * meanwhile make the next batch. An event whose outcome is unknown is sent again with the same id until its
+ * deadline (S20): at least once. */
+#include "bus.h"
+
+#define MOST_QUEUED 64  /* events that wait for each other before begin sends them */
+#define MOST_SENT   256 /* in one go */
+
+void fires_init(struct fires *f)
+{
+    *f = (struct fires){.sending = false};
+    pthread_mutex_init(&f->lock, NULL);
+    monotonic_cond_init(&f->done);
+}
+
+static void fire_failed(lb_pending *p, lb_status status, const char *problem)
+{
+    lb_error error = {0};
+    const lb_event_message *m = &p->message.event;
+    lb_error_set(&error, status, "%.*s.%.*s: %s", (int)m->api_name.size, m->api_name.data,
+                 (int)m->event_name.size, m->event_name.data, problem ? problem : lb_status_text(status));
+    pending_fail(p, status, &error);
+}
+
+/* fires.lock is held and released meanwhile; nobody sends. */
+static void send_batch(lb_bus *bus)
+{
+    struct fires *f = &bus->fires;
+    lb_pending *batch[MOST_SENT];
+    lb_event_message *messages[MOST_SENT];
+    size_t count = 0, again = 0;
+    int64_t deadline = 0;
+    unsigned attempts = 0;
+    lb_error error = {0};
+    while (count < MOST_SENT && f->queue.first) {
+        lb_pending *p = batch[count] = queue_pop(&f->queue);
+        p->state = PENDING_SENT;
+        messages[count++] = &p->message.event;
+        if (p->deadline_ns > deadline)
+            deadline = p->deadline_ns;
+    }
+    if (!count)
+        return;
+    f->sending = true;
+    pthread_mutex_unlock(&f->lock);
+    lb_status status = bus->transport->event->send(bus->self, messages, count, deadline, &error);
+    pthread_mutex_lock(&f->lock);
+
+    pending_queue retry = {0};
+    int64_t now = clock_now();
+    for (size_t i = 0; i < count; i++) {
+        lb_pending *p = batch[i];
+        lb_status one = status != LB_OK ? status : p->message.event.status;
+        if (one == LB_TRANSPORT && now < p->deadline_ns) {
+            p->state = PENDING_QUEUED;
+            attempts = p->attempts++;
+            queue_push(&retry, p);
+            again++;
+            continue;
+        }
+        if (one != LB_OK)
+            fire_failed(p, one, status != LB_OK ? error.message : p->message.event.problem);
+        p->state = PENDING_DONE;
+    }
+    if (again) { /* in front of those that came later, and not at once */
+        for (lb_pending *p; (p = queue_pop(&f->queue));)
+            queue_push(&retry, p);
+        f->queue = retry;
+        if (attempts)
+            monotonic_wait(&f->done, &f->lock, clock_in_ms(backoff_ms(attempts, 5, 500)));
+    }
+    f->sending = false;
+    pthread_cond_broadcast(&f->done);
+}
+
+static void wait_for_fire(lb_bus *bus, lb_pending *p)
+{
+    struct fires *f = &bus->fires;
+    while (p->state != PENDING_DONE)
+        if (f->sending)
+            pthread_cond_wait(&f->done, &f->lock);
+        else
+            send_batch(bus);
+}
+
+lb_status fires_flush(lb_bus *bus, lb_error *error)
+{
+    struct fires *f = &bus->fires;
+    (void)error; /* failures reach the events themselves */
+    pthread_mutex_lock(&f->lock);
+    while (f->sending)
+        pthread_cond_wait(&f->done, &f->lock);
+    if (f->queue.first)
+        send_batch(bus);
+    pthread_mutex_unlock(&f->lock);
+    return LB_OK;
+}
+
+static int version_of(lb_bus *bus, lb_slice api_name)
+{
+    const local_api *local = schemas_local(bus, api_name);
+    return local && local->api->version ? local->api->version : 1;
+}
+
+static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, lb_error *error)
+{
+    lb_slice api, event;
+    lb_kwarg *kwargs;
+    size_t count;
+    lb_status status = pending_prepare(p, name, args, true, &api, &event, &kwargs, &count, error);
+    if (status != LB_OK)
+        return status;
+    p->timeout_ms = p->bus->event_fire_timeout_ms;
+    p->deadline_ns = clock_in_ms(p->timeout_ms);
+    p->message.event = (lb_event_message){
+        .id = {p->id, UUID_TEXT},
+        .api_name = api,
+        .event_name = event,
+        .version = version_of(p->bus, api),
+        .kwargs = kwargs,
+        .kwargs_count = count,
+    };
+    return LB_OK;
+}
+
+static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool hold, lb_error *error)
+{
+    struct fires *f = &bus->fires;
+    bus_check_fork(bus);
+    pthread_mutex_lock(&f->lock);
+    lb_pending *p = pending_new(bus, &f->free, &f->free_count);
+    pthread_mutex_unlock(&f->lock);
+    if (!p) {
+        lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", name);
+        return NULL;
+    }
+    p->kind = PENDING_FIRE;
+    lb_status status = prepare(p, name, args, error);
+    pthread_mutex_lock(&f->lock);
+    if (status == LB_OK) {
+        queue_push(&f->queue, p);
+        if (!hold && f->queue.count >= MOST_QUEUED && !f->sending)
+            send_batch(bus);
+    } else {
+        pending_recycle(p, &f->free, &f->free_count);
+        p = NULL;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return p;
+}
+
+lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error)
+{
+    return begin(bus, name, args, false, error);
+}
+
+lb_status lb_fire_end(lb_pending *p, lb_error *error)
+{
+    if (!p)
+        return LB_USAGE;
+    if (p->kind != PENDING_FIRE)
+        return lb_error_set(error, LB_USAGE, "lb_fire_end: expected what lb_fire_begin returned");
+    lb_bus *bus = p->bus;
+    struct fires *f = &bus->fires;
+    pthread_mutex_lock(&f->lock);
+    wait_for_fire(bus, p);
+    lb_status status = pending_outcome(p, error);
+    pending_recycle(p, &f->free, &f->free_count);
+    pthread_mutex_unlock(&f->lock);
+    return status;
+}
+
+lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error)
+{
+    lb_error own = {0};
+    lb_pending *p = begin(bus, name, args, true, error ? error : &own);
+    if (!p)
+        return error ? error->status : own.status;
+    return lb_fire_end(p, error);
+}
+
+void fires_free(lb_bus *bus)
+{
+    struct fires *f = &bus->fires;
+    for (lb_pending *p; (p = queue_pop(&f->queue));)
+        pending_free(p);
+    while (f->free) {
+        lb_pending *p = f->free;
+        f->free = p->next;
+        pending_free(p);
+    }
+    pthread_mutex_destroy(&f->lock);
+    pthread_cond_destroy(&f->done);
+}

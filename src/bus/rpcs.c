@@ -1,0 +1,254 @@
+/* The worker side of RPCs: threads that take calls, handle them and answer, each on a consumer of its own.
+ * Results ride with the next fetch; a call that takes long makes those before it be sent first. */
+#include "bus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_THREADS   64
+#define MOST_BATCH     64
+#define HOLD_BACK      CLOCK_MS       /* results wait for each other so long, at most */
+#define BATCH_IS_SHORT (CLOCK_MS)     /* a full batch that took less: take more at once */
+#define BATCH_IS_LONG  (2 * CLOCK_MS) /* other workers could have had some of these calls: take fewer */
+
+/* The request that this thread handles. */
+static _Thread_local struct {
+    lb_bus *bus;
+    int64_t deadline_ns;
+} current = {NULL, LB_FOREVER};
+
+int64_t handler_deadline(void) { return current.deadline_ns; }
+
+/* ---- One call --------------------------------------------------------------------------------------- */
+
+static void refuse(lb_request *r, const char *type, const char *message)
+{
+    lb_log(LB_LOG_WARNING, "call %s is refused: %s", lb_request_id(r), message);
+    request_fail(r, type, message, message);
+}
+
+static void run_handler(lb_request *r, const local_api *local)
+{
+    const lb_member *row = r->message.member->row;
+    current.bus = r->message.bus;
+    current.deadline_ns = r->deadline_ns;
+    lb_status status = row->handler(r, local->data);
+    current.bus = NULL;
+    current.deadline_ns = LB_FOREVER;
+    if (r->deferred)
+        return;
+    if (r->message.misuse.status != LB_OK)
+        request_fail(r, "Usage", r->message.misuse.message, r->message.misuse.message);
+    else if (!r->answered && status != LB_OK)
+        lb_fail(r, lb_status_name(status), "the handler failed: %s", lb_status_text(status));
+    else if (!r->answered)
+        lb_return_datum(r, lb_datum_null());
+}
+
+/* Fills r->out with the answer, unless it is deferred. */
+static void answer(lb_request *r)
+{
+    const lb_rpc_message *rpc = r->rpc;
+    lb_error error = {0};
+    const local_api *local = schemas_local(r->message.bus, rpc->api_name);
+    if (rpc->problem) {
+        refuse(r, "MalformedCall", rpc->problem);
+        return;
+    }
+    if (!local) {
+        lb_error_set(&error, LB_UNKNOWN_API, "this worker does not serve API %.*s", (int)rpc->api_name.size,
+                     rpc->api_name.data);
+        refuse(r, "UnknownApi", error.message);
+        return;
+    }
+    r->message.member = api_schema_find(local->schema, rpc->procedure_name, false);
+    r->schema = local->schema;
+    if (!r->message.member) {
+        lb_error_set(&error, LB_UNKNOWN_MEMBER, "API %.*s has no procedure \"%.*s\"", (int)rpc->api_name.size,
+                     rpc->api_name.data, (int)rpc->procedure_name.size, rpc->procedure_name.data);
+        refuse(r, "UnknownProcedure", error.message);
+        return;
+    }
+    if (arguments_accept(rpc->api_name, r->message.member, r->message.memory, &r->message.kwargs,
+                         &r->message.count, &error) != LB_OK) {
+        refuse(r, "InvalidArguments", error.message);
+        return;
+    }
+    run_handler(r, local);
+}
+
+static void handle(rpc_thread *t, const lb_rpc_message *rpc)
+{
+    lb_bus *bus = t->bus;
+    lb_error error = {0};
+    int64_t longest = clock_in_ms(bus->rpc_timeout_ms);
+    arena_reset(&t->memory, 65536);
+    buffer_clear(&t->out, 1 << 20);
+    lb_request r = {
+        .message = {.bus = bus,
+                    .api_name = rpc->api_name,
+                    .name = rpc->procedure_name,
+                    .kwargs = rpc->kwargs,
+                    .count = rpc->kwargs_count,
+                    .memory = &t->memory},
+        .rpc = rpc,
+        .out = &t->out,
+        .deadline_ns = rpc->deadline_ns < longest ? rpc->deadline_ns : longest,
+    };
+    answer(&r);
+    if (r.deferred)
+        return;
+    if (t->out.failed) {
+        buffer_clear(&t->out, 0);
+        request_fail(&r, "NO_MEMORY", "the worker is out of memory", "");
+    }
+    if (!rpc->id.size || !rpc->return_path.size)
+        return; /* cannot be answered; it was logged */
+    char id[UUID_TEXT + 1];
+    uuid_text(id);
+    lb_result_message result = {
+        .id = {id, UUID_TEXT},
+        .rpc_message_id = rpc->id,
+        .return_path = rpc->return_path,
+        .error = r.failed,
+        .json = {t->out.data, t->out.size},
+        .trace = r.trace,
+    };
+    lb_status status = bus->transport->result->send(bus->self, t->consumer, &result, 1,
+                                                    clock_in_ms(bus->rpc_timeout_ms), &error);
+    if (status != LB_OK)
+        lb_log(LB_LOG_ERROR, "the result of call %s was not sent: %s", lb_request_id(&r), error.message);
+}
+
+static void handle_batch(void *argument)
+{
+    rpc_thread *t = argument;
+    lb_bus *bus = t->bus;
+    int64_t sent = clock_now();
+    for (size_t i = 0; i < t->count; i++) {
+        handle(t, &t->calls[i]);
+        int64_t now = t->count > 1 ? clock_now() : sent;
+        if (now - sent > HOLD_BACK) {
+            lb_error error = {0};
+            if (bus->transport->rpc->flush(t->consumer, clock_in_ms(bus->rpc_timeout_ms), &error) != LB_OK)
+                lb_log(LB_LOG_WARNING, "results could not be sent: %s", error.message);
+            sent = now;
+        }
+    }
+}
+
+/* ---- The thread ------------------------------------------------------------------------------------- */
+
+static lb_status open_consumer(rpc_thread *t, lb_error *error)
+{
+    lb_bus *bus = t->bus;
+    size_t count = bus->schemas.count;
+    const char **names = malloc((count + 1) * sizeof *names);
+    void *consumer = NULL;
+    if (!names)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory while starting to serve");
+    for (size_t i = 0; i < count; i++)
+        names[i] = bus->schemas.order[i]->api->name;
+    lb_status status = bus->transport->rpc->consumer_open(bus->self, names, count,
+                                                          clock_in_ms(bus->rpc_timeout_ms), &consumer, error);
+    free(names);
+    pthread_mutex_lock(&bus->worker.lock);
+    t->consumer = consumer;
+    pthread_mutex_unlock(&bus->worker.lock);
+    return status;
+}
+
+static void serve(rpc_thread *t)
+{
+    lb_bus *bus = t->bus;
+    size_t most = 1;
+    unsigned failures = 0;
+    while (!worker_stopping(bus)) {
+        lb_error error = {0};
+        t->count = 0;
+        lb_status status =
+            bus->transport->rpc->fetch(t->consumer, most, LB_FOREVER, &t->calls, &t->count, &error);
+        if (status != LB_OK) {
+            lb_log(failures ? LB_LOG_DEBUG : LB_LOG_WARNING, "waiting for calls: %s; trying again",
+                   error.message);
+            worker_pause(bus, failures++);
+            continue;
+        }
+        if (failures) {
+            lb_log(LB_LOG_INFO, "waiting for calls again");
+            failures = 0;
+        }
+        if (!t->count)
+            continue;
+        int64_t began = clock_now();
+        worker_run(bus, handle_batch, t);
+        int64_t took = clock_now() - began;
+        if (took > BATCH_IS_LONG && most > 1)
+            most /= 2;
+        else if (took < BATCH_IS_SHORT && t->count == most && most < MOST_BATCH)
+            most *= 2;
+    }
+}
+
+static void *rpc_thread_main(void *argument)
+{
+    rpc_thread *t = argument;
+    lb_bus *bus = t->bus;
+    lb_error error = {0};
+    lb_status status = open_consumer(t, &error);
+    if (status != LB_OK)
+        worker_fail(bus, status, &error);
+    worker_ready(bus);
+    if (status == LB_OK) {
+        serve(t);
+        pthread_mutex_lock(&bus->worker.lock);
+        void *consumer = t->consumer;
+        t->consumer = NULL;
+        pthread_mutex_unlock(&bus->worker.lock);
+        bus->transport->rpc->consumer_close(consumer);
+    }
+    worker_thread_ends(bus);
+    return NULL;
+}
+
+bool rpc_thread_start(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    rpc_thread *t = calloc(1, sizeof *t);
+    if (!t)
+        return false;
+    t->bus = bus;
+    if (!worker_spawn(bus, &t->thread, rpc_thread_main, t)) {
+        free(t);
+        return false;
+    }
+    t->next = w->rpcs;
+    w->rpcs = t;
+    w->rpc_count++;
+    return true;
+}
+
+/* ---- Calls that handlers make ----------------------------------------------------------------------- */
+
+/* When every thread that serves RPCs waits in a call of its own, a call to this very service would have nobody
+ * to handle it: one more thread is started. */
+void rpc_thread_waits(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    if (current.bus != bus)
+        return;
+    pthread_mutex_lock(&w->lock);
+    if (++w->rpc_waiting >= w->rpc_count && w->rpc_count < MOST_THREADS && w->state == WORKER_RUNNING)
+        rpc_thread_start(bus);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void rpc_thread_goes_on(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    if (current.bus != bus)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->rpc_waiting--;
+    pthread_mutex_unlock(&w->lock);
+}

@@ -1,0 +1,326 @@
+/* What this process knows of the APIs on the bus: its own, and those that others publish. Local ones win. */
+#include "bus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOAD_TIMEOUT_MS   5000
+#define LOOK_AGAIN_MS     1000 /* an unknown API or member is looked for on the bus this often, at most */
+#define REFRESH_SHARE(ms) ((ms)*4 / 5) /* of the TTL, as Python does */
+
+void schemas_init(struct schemas *s)
+{
+    pthread_rwlock_init(&s->lock, NULL);
+    pthread_mutex_init(&s->loading, NULL);
+}
+
+static void local_free(local_api *l)
+{
+    if (l)
+        api_schema_unref(l->schema);
+    free(l);
+}
+
+void schemas_free(struct schemas *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        local_free(s->order[i]);
+    for (map_entry *e = NULL; (e = map_next(&s->remote, e));)
+        api_schema_unref(e->value);
+    free(s->order);
+    map_free(&s->local);
+    map_free(&s->remote);
+    pthread_rwlock_destroy(&s->lock);
+    pthread_mutex_destroy(&s->loading);
+}
+
+/* ---- Local ------------------------------------------------------------------------------------------ */
+
+lb_status lb_register(lb_bus *bus, const lb_api *api, void *data, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    if (!api || !api->name || !api->members)
+        return lb_error_set(error, LB_USAGE, "lb_register: expected an API with a name and members");
+    if (!worker_registering(bus, "lb_register", error))
+        return LB_USAGE;
+    api_schema *schema;
+    lb_status status = api_schema_from_table(api, &schema, error);
+    if (status != LB_OK)
+        return status;
+    local_api *local = malloc(sizeof *local);
+    pthread_rwlock_wrlock(&s->lock);
+    local_api **order = realloc(s->order, (s->count + 1) * sizeof *order);
+    if (order)
+        s->order = order;
+    if (map_get(&s->local, api->name, strlen(api->name)))
+        status = lb_error_set(error, LB_DUPLICATE, "API %s is registered already", api->name);
+    else if (!local || !order || !map_put(&s->local, api->name, strlen(api->name), local))
+        status = lb_error_set(error, LB_NO_MEMORY, "out of memory while registering API %s", api->name);
+    if (status == LB_OK) {
+        *local = (local_api){api, data, schema};
+        s->order[s->count++] = local;
+    }
+    pthread_rwlock_unlock(&s->lock);
+    if (status != LB_OK) {
+        api_schema_unref(schema);
+        free(local);
+    }
+    return status;
+}
+
+lb_status lb_unregister(lb_bus *bus, const char *api_name, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    if (!worker_registering(bus, "lb_unregister", error))
+        return LB_USAGE;
+    pthread_rwlock_wrlock(&s->lock);
+    local_api *local = map_remove(&s->local, api_name, strlen(api_name));
+    for (size_t i = 0; local && i < s->count; i++)
+        if (s->order[i] == local) {
+            memmove(s->order + i, s->order + i + 1, (s->count - i - 1) * sizeof *s->order);
+            s->count--;
+            break;
+        }
+    pthread_rwlock_unlock(&s->lock);
+    if (!local)
+        return lb_error_set(error, LB_UNKNOWN_API, "API %s is not registered", api_name);
+    local_free(local);
+    return LB_OK;
+}
+
+const local_api *schemas_local(lb_bus *bus, lb_slice api_name)
+{
+    pthread_rwlock_rdlock(&bus->schemas.lock);
+    const local_api *local = map_get(&bus->schemas.local, api_name.data, api_name.size);
+    pthread_rwlock_unlock(&bus->schemas.lock);
+    return local;
+}
+
+lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    pthread_mutex_lock(&s->loading);
+    size_t count = s->count; /* registration is over when this is called */
+    const char **names = malloc((count + 1) * sizeof *names);
+    lb_slice *texts = malloc((count + 1) * sizeof *texts);
+    lb_status status = LB_OK;
+    if (!names || !texts)
+        status = lb_error_set(error, LB_NO_MEMORY, "out of memory while publishing schemas");
+    for (size_t i = 0; status == LB_OK && i < count; i++) {
+        names[i] = s->order[i]->api->name;
+        texts[i] = api_schema_json(s->order[i]->schema);
+    }
+    if (status == LB_OK && count)
+        status = bus->transport->schema->store(bus->self, names, texts, count, bus->schema_ttl_s, deadline_ns,
+                                               error);
+    pthread_mutex_unlock(&s->loading);
+    free(names);
+    free(texts);
+    return status;
+}
+
+/* ---- Remote ----------------------------------------------------------------------------------------- */
+
+struct load {
+    lb_bus *bus;
+    map found;
+    bool failed;
+};
+
+/* One corrupt schema is not taken, and does not keep the others from being taken. */
+static void load_one(lb_slice api_name, lb_slice json, void *data)
+{
+    struct load *load = data;
+    struct schemas *s = &load->bus->schemas;
+    lb_error error = {0};
+    pthread_rwlock_rdlock(&s->lock);
+    bool is_local = map_get(&s->local, api_name.data, api_name.size) != NULL;
+    api_schema *known = map_get(&s->remote, api_name.data, api_name.size);
+    api_schema *schema = known && slice_equal(api_schema_json(known), json) ? api_schema_ref(known) : NULL;
+    pthread_rwlock_unlock(&s->lock);
+    if (is_local)
+        return;
+    if (!schema && api_schema_from_json(api_name, json, &schema, &error) != LB_OK) {
+        lb_log(LB_LOG_WARNING, "the schema of API %.*s on the bus is ignored: %s", (int)api_name.size,
+               api_name.data, error.message);
+        return;
+    }
+    api_schema *twice = map_get(&load->found, api_name.data, api_name.size);
+    if (!map_put(&load->found, api_name.data, api_name.size, schema)) {
+        api_schema_unref(schema);
+        load->failed = true;
+    } else {
+        api_schema_unref(twice);
+    }
+}
+
+/* schemas.loading is held */
+static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    struct load l = {.bus = bus};
+    lb_status status = bus->transport->schema->load(bus->self, load_one, &l, deadline_ns, error);
+    if (status == LB_OK && l.failed)
+        status = lb_error_set(error, LB_NO_MEMORY, "out of memory while loading schemas");
+    if (status == LB_OK) {
+        pthread_rwlock_wrlock(&s->lock);
+        map old = s->remote;
+        s->remote = l.found;
+        l.found = old;
+        pthread_rwlock_unlock(&s->lock);
+        __atomic_store_n(&s->loaded_at, clock_now(), __ATOMIC_RELEASE);
+    }
+    for (map_entry *e = NULL; (e = map_next(&l.found, e));)
+        api_schema_unref(e->value);
+    map_free(&l.found);
+    return status;
+}
+
+lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
+{
+    pthread_mutex_lock(&bus->schemas.loading);
+    lb_status status = load(bus, deadline_ns, error);
+    pthread_mutex_unlock(&bus->schemas.loading);
+    return status;
+}
+
+static bool older_than(const struct schemas *s, int64_t age_ms)
+{
+    int64_t at = __atomic_load_n(&s->loaded_at, __ATOMIC_ACQUIRE);
+    return at == 0 || clock_now() - at >= age_ms * CLOCK_MS;
+}
+
+/* Loads unless another thread has done so meanwhile. */
+static lb_status load_if_older(lb_bus *bus, int64_t age_ms, lb_error *error)
+{
+    lb_status status = LB_OK;
+    pthread_mutex_lock(&bus->schemas.loading);
+    if (older_than(&bus->schemas, age_ms))
+        status = load(bus, clock_in_ms(LOAD_TIMEOUT_MS), error);
+    pthread_mutex_unlock(&bus->schemas.loading);
+    return status;
+}
+
+void schemas_refresh(lb_bus *bus, int64_t age_ms)
+{
+    lb_error error = {0};
+    if (older_than(&bus->schemas, age_ms) && load_if_older(bus, age_ms, &error) != LB_OK)
+        lb_log(LB_LOG_WARNING, "the schemas on the bus could not be loaded: %s", error.message);
+}
+
+static void look_up(struct schemas *s, lb_slice api_name, lb_slice name, bool is_event, api_schema **schema,
+                    const member_schema **member)
+{
+    pthread_rwlock_rdlock(&s->lock);
+    const local_api *local = map_get(&s->local, api_name.data, api_name.size);
+    *schema = local ? local->schema : map_get(&s->remote, api_name.data, api_name.size);
+    *schema = *schema ? api_schema_ref(*schema) : NULL;
+    pthread_rwlock_unlock(&s->lock);
+    *member = *schema ? api_schema_find(*schema, name, is_event) : NULL;
+}
+
+static lb_status unknown_member(const api_schema *schema, lb_slice api_name, lb_slice name, bool is_event,
+                                lb_error *error)
+{
+    buffer members = {0};
+    for (size_t i = 0; i < api_schema_count(schema); i++) {
+        const member_schema *m = api_schema_at(schema, i);
+        if (m->is_event == is_event)
+            buffer_printf(&members, "%s%s", members.size ? ", " : "", m->name.data);
+    }
+    const char *known = buffer_text(&members);
+    lb_status status = lb_error_set(error, LB_UNKNOWN_MEMBER, "API %.*s has no %s \"%.*s\"; it has: %.300s",
+                                    (int)api_name.size, api_name.data, is_event ? "event" : "procedure",
+                                    (int)name.size, name.data, known && *known ? known : "none");
+    buffer_free(&members);
+    return status;
+}
+
+static lb_status unknown_api(struct schemas *s, lb_slice api_name, lb_error *error)
+{
+    buffer names = {0};
+    pthread_rwlock_rdlock(&s->lock);
+    const map *both[] = {&s->local, &s->remote};
+    for (int i = 0; i < 2; i++)
+        for (map_entry *e = NULL; (e = map_next(both[i], e)) && names.size < 300;)
+            buffer_printf(&names, "%s%s", names.size ? ", " : "", e->key);
+    pthread_rwlock_unlock(&s->lock);
+    const char *known = buffer_text(&names);
+    lb_status status =
+        lb_error_set(error, LB_UNKNOWN_API,
+                     "no API \"%.*s\" on the bus (no worker has published its schema); there are: %.300s",
+                     (int)api_name.size, api_name.data, known && *known ? known : "none");
+    buffer_free(&names);
+    return status;
+}
+
+lb_status schemas_find(lb_bus *bus, lb_slice api_name, lb_slice name, bool is_event, bool api_required,
+                       api_schema **schema, const member_schema **member, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    look_up(s, api_name, name, is_event, schema, member);
+    if (*member) {
+        if (!(*member)->row && older_than(s, REFRESH_SHARE((int64_t)bus->schema_ttl_s * 1000)))
+            schemas_refresh(bus, REFRESH_SHARE((int64_t)bus->schema_ttl_s * 1000));
+        return LB_OK;
+    }
+    lb_status status = older_than(s, LOOK_AGAIN_MS) ? load_if_older(bus, LOOK_AGAIN_MS, error) : LB_OK;
+    api_schema_unref(*schema);
+    look_up(s, api_name, name, is_event, schema, member);
+    if (status != LB_OK)
+        goto fail;
+    if (*member || (!*schema && !api_required))
+        return LB_OK;
+    status =
+        *schema ? unknown_member(*schema, api_name, name, is_event, error) : unknown_api(s, api_name, error);
+fail:
+    api_schema_unref(*schema);
+    *schema = NULL;
+    *member = NULL;
+    return status;
+}
+
+bool schemas_knows(lb_bus *bus, lb_slice api_name)
+{
+    struct schemas *s = &bus->schemas;
+    pthread_rwlock_rdlock(&s->lock);
+    bool known =
+        map_get(&s->remote, api_name.data, api_name.size) || map_get(&s->local, api_name.data, api_name.size);
+    pthread_rwlock_unlock(&s->lock);
+    return known;
+}
+
+/* ---- For people ------------------------------------------------------------------------------------- */
+
+static void dump_one(buffer *out, const char *name, const api_schema *schema)
+{
+    if (out->size > 1)
+        buffer_char(out, ',');
+    buffer_json_string(out, name, strlen(name));
+    buffer_char(out, ':');
+    lb_slice json = api_schema_json(schema);
+    buffer_add(out, json.data, json.size);
+}
+
+lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error)
+{
+    struct schemas *s = &bus->schemas;
+    buffer out = {0};
+    *schemas = NULL;
+    bus_check_fork(bus);
+    lb_status status = schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), error);
+    if (status != LB_OK)
+        return status;
+    buffer_char(&out, '{');
+    pthread_rwlock_rdlock(&s->lock);
+    for (size_t i = 0; i < s->count; i++)
+        dump_one(&out, s->order[i]->api->name, s->order[i]->schema);
+    for (map_entry *e = NULL; (e = map_next(&s->remote, e));)
+        dump_one(&out, e->key, e->value);
+    pthread_rwlock_unlock(&s->lock);
+    buffer_char(&out, '}');
+    status = out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while dumping schemas")
+                        : lb_value_parse(out.data, out.size, schemas, error);
+    buffer_free(&out);
+    return status;
+}

@@ -1,0 +1,419 @@
+/* The worker: its threads, its timer, starting, draining and stopping. */
+#include "bus.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STOP_TIMEOUT_MS 10000
+
+void worker_init(struct worker *w)
+{
+    *w = (struct worker){.stop_event = -1};
+    pthread_mutex_init(&w->lock, NULL);
+    monotonic_cond_init(&w->changed);
+}
+
+void worker_free(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_free(w->listeners[i]);
+    free(w->listeners);
+    deferred_free_all(bus);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->changed);
+}
+
+/* ---- What its threads use --------------------------------------------------------------------------- */
+
+bool worker_stopping(lb_bus *bus) { return __atomic_load_n(&bus->worker.stopping, __ATOMIC_ACQUIRE); }
+
+bool worker_registering(lb_bus *bus, const char *what, lb_error *error)
+{
+    bus_check_fork(bus);
+    pthread_mutex_lock(&bus->worker.lock);
+    bool stopped = bus->worker.state == WORKER_STOPPED;
+    pthread_mutex_unlock(&bus->worker.lock);
+    if (!stopped)
+        lb_error_set(error, LB_USAGE, "%s: the worker runs already; expected this before lb_run or lb_start",
+                     what);
+    return stopped;
+}
+
+bool worker_spawn(lb_bus *bus, pthread_t *thread, void *(*body)(void *), void *argument)
+{
+    struct worker *w = &bus->worker;
+    if (pthread_create(thread, NULL, body, argument) != 0)
+        return false;
+    w->threads++;
+    w->not_ready++;
+    return true;
+}
+
+void worker_ready(lb_bus *bus)
+{
+    pthread_mutex_lock(&bus->worker.lock);
+    bus->worker.not_ready--;
+    pthread_cond_broadcast(&bus->worker.changed);
+    pthread_mutex_unlock(&bus->worker.lock);
+}
+
+void worker_thread_ends(lb_bus *bus)
+{
+    pthread_mutex_lock(&bus->worker.lock);
+    bus->worker.threads--;
+    pthread_cond_broadcast(&bus->worker.changed);
+    pthread_mutex_unlock(&bus->worker.lock);
+}
+
+/* worker.lock is held. Makes all loops end. */
+static void stop_loops(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    __atomic_store_n(&w->stopping, true, __ATOMIC_RELEASE);
+    pthread_cond_broadcast(&w->changed);
+    for (rpc_thread *t = w->rpcs; t; t = t->next)
+        if (t->consumer)
+            bus->transport->rpc->interrupt(t->consumer);
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_interrupt(w->listeners[i]);
+}
+
+void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    pthread_mutex_lock(&w->lock);
+    if (w->failure == LB_OK) {
+        w->failure = status;
+        w->failure_error = *error;
+    }
+    stop_loops(bus);
+    pthread_mutex_unlock(&w->lock);
+    lb_stop_request(bus);
+}
+
+bool worker_pause(lb_bus *bus, unsigned attempt)
+{
+    struct worker *w = &bus->worker;
+    int64_t until = clock_in_ms(backoff_ms(attempt, 50, 5000));
+    pthread_mutex_lock(&w->lock);
+    while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&w->lock);
+    return !worker_stopping(bus);
+}
+
+void worker_run(lb_bus *bus, void (*run)(void *), void *argument)
+{
+    struct worker *w = &bus->worker;
+    struct dispatch *d = &bus->dispatch;
+    if (d->event < 0) {
+        run(argument);
+        return;
+    }
+    work item = {.run = run, .argument = argument};
+    pthread_mutex_lock(&w->lock);
+    if (!d->first)
+        d->last = &d->first;
+    *d->last = &item;
+    d->last = &item.next;
+    pthread_cond_broadcast(&w->changed); /* lb_stop may be waiting on the dispatching thread */
+    dispatch_wake(bus);
+    while (!item.done)
+        pthread_cond_wait(&w->changed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- The timer -------------------------------------------------------------------------------------- */
+
+static int64_t refresh_schemas(lb_bus *bus, unsigned *failures)
+{
+    lb_error error = {0};
+    lb_status status = schemas_store(bus, clock_in_ms(bus->rpc_timeout_ms), &error);
+    if (status == LB_OK)
+        status = schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), &error);
+    if (status == LB_OK) {
+        *failures = 0;
+        return clock_in_ms((int64_t)bus->schema_ttl_s * 800); /* 80 % of the TTL, as Python does */
+    }
+    lb_log(*failures ? LB_LOG_DEBUG : LB_LOG_WARNING, "the schemas could not be refreshed: %s; trying again",
+           error.message);
+    return clock_in_ms(backoff_ms((*failures)++, 200, 5000));
+}
+
+static void *timer_main(void *argument)
+{
+    lb_bus *bus = argument;
+    struct worker *w = &bus->worker;
+    unsigned failures = 0;
+    int64_t refresh = clock_in_ms((int64_t)bus->schema_ttl_s * 800);
+    worker_ready(bus);
+    while (!worker_stopping(bus)) {
+        int64_t now = clock_now(), next;
+        if (now >= refresh)
+            refresh = refresh_schemas(bus, &failures);
+        next = refresh;
+        for (size_t i = 0; i < w->listener_count; i++) {
+            int64_t tick = listener_tick(w->listeners[i], now);
+            next = tick < next ? tick : next;
+        }
+        pthread_mutex_lock(&w->lock);
+        while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
+            ;
+        pthread_mutex_unlock(&w->lock);
+    }
+    worker_thread_ends(bus);
+    return NULL;
+}
+
+/* ---- Starting --------------------------------------------------------------------------------------- */
+
+/* worker.lock is held */
+static bool start_threads(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    if (!worker_spawn(bus, &w->timer, timer_main, bus))
+        return false;
+    for (int i = 0; bus->schemas.count && i < bus->rpc_concurrency; i++)
+        if (!rpc_thread_start(bus))
+            return false;
+    for (size_t i = 0; i < w->listener_count; i++)
+        if (!listener_start(w->listeners[i]))
+            return false;
+    return true;
+}
+
+static lb_status publish(lb_bus *bus, lb_error *error)
+{
+    lb_status status = schemas_store(bus, clock_in_ms(bus->rpc_timeout_ms), error);
+    return status == LB_OK ? schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), error) : status;
+}
+
+lb_status lb_start(lb_bus *bus, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    if (!worker_registering(bus, "lb_start", error))
+        return LB_USAGE;
+    if (!bus->schemas.count && !w->listener_count)
+        return lb_error_set(error, LB_USAGE,
+                            "there is nothing to serve: expected lb_register or lb_listen before");
+    lb_status status = publish(bus, error);
+    if (status != LB_OK)
+        return status;
+    pthread_mutex_lock(&w->lock);
+    w->state = WORKER_STARTING;
+    w->failure = LB_OK;
+    w->rpc_waiting = 0;
+    __atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&w->stop_requested, false, __ATOMIC_RELEASE);
+    bool started = start_threads(bus);
+    while (w->not_ready)
+        pthread_cond_wait(&w->changed, &w->lock);
+    w->state = WORKER_RUNNING;
+    status = w->failure;
+    if (status != LB_OK && error)
+        *error = w->failure_error;
+    pthread_mutex_unlock(&w->lock);
+    if (!started)
+        status =
+            lb_error_set(error, LB_SYSTEM, "the worker's threads could not be started: %s", strerror(errno));
+    if (status != LB_OK)
+        lb_stop(bus, -1, NULL);
+    return status;
+}
+
+/* ---- Stopping --------------------------------------------------------------------------------------- */
+
+/* worker.lock is held. No thread of the worker is left. */
+static void join_threads(struct worker *w)
+{
+    if (w->timer)
+        pthread_join(w->timer, NULL);
+    w->timer = 0;
+    for (rpc_thread *t = w->rpcs, *next; t; t = next) {
+        next = t->next;
+        pthread_join(t->thread, NULL);
+        buffer_free(&t->out);
+        arena_free(&t->memory);
+        free(t);
+    }
+    w->rpcs = NULL;
+    w->rpc_count = 0;
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_join(w->listeners[i]);
+}
+
+lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    if (timeout_ms < 0)
+        timeout_ms = STOP_TIMEOUT_MS;
+    int64_t deadline = clock_in_ms(timeout_ms);
+    bus_check_fork(bus);
+    pthread_mutex_lock(&w->lock);
+    if (w->state == WORKER_STOPPED) {
+        pthread_mutex_unlock(&w->lock);
+        return LB_OK;
+    }
+    w->state = WORKER_STOPPING;
+    stop_loops(bus);
+    lb_status status = LB_OK;
+    while (w->threads || w->deferred_count) {
+        if (dispatch_run_work(bus))
+            continue;
+        if (monotonic_wait(&w->changed, &w->lock, deadline) == ETIMEDOUT && (w->threads || w->deferred_count)) {
+            status = w->threads ? LB_TIMEOUT : LB_OK; /* answers that are owed still may come: by lb_close */
+            break;
+        }
+    }
+    if (status != LB_OK) {
+        lb_error_set(error, status, "the worker did not stop within %d ms: a handler still runs", timeout_ms);
+    } else {
+        join_threads(w);
+        w->state = WORKER_STOPPED;
+        if ((status = w->failure) != LB_OK && error)
+            *error = w->failure_error;
+        w->failure = LB_OK;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+void lb_stop_request(lb_bus *bus)
+{
+    uint64_t one = 1;
+    __atomic_store_n(&bus->worker.stop_requested, true, __ATOMIC_RELEASE);
+    int event = __atomic_load_n(&bus->worker.stop_event, __ATOMIC_ACQUIRE);
+    if (event >= 0 && write(event, &one, sizeof one) < 0)
+        return; /* the counter is full: it is readable all the same */
+}
+
+/* ---- lb_run ----------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t signals_seen;
+static int signal_event = -1;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    (void)number;
+    if (signals_seen++)
+        _exit(1); /* the second one: at once */
+    if (write(signal_event, &one, sizeof one) < 0)
+        _exit(1);
+    errno = saved;
+}
+
+static void wait_for_stop(lb_bus *bus, int event)
+{
+    struct pollfd fds[2] = {{.fd = event, .events = POLLIN}, {.fd = bus->dispatch.epoll, .events = POLLIN}};
+    while (!__atomic_load_n(&bus->worker.stop_requested, __ATOMIC_ACQUIRE)) {
+        if (poll(fds, bus->dispatch.epoll >= 0 ? 2 : 1, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[1].revents & POLLIN)
+            lb_dispatch(bus, NULL);
+        if (fds[0].revents & POLLIN)
+            return;
+    }
+}
+
+lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old_int, old_term;
+    lb_error own = {0};
+    if (!error)
+        error = &own;
+    if (flags & ~LB_RUN_SIGNALS)
+        return lb_error_set(error, LB_USAGE, "lb_run: unknown bits 0x%x in flags", flags & ~LB_RUN_SIGNALS);
+    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event < 0)
+        return lb_error_set(error, LB_SYSTEM, "lb_run: eventfd: %s", strerror(errno));
+    __atomic_store_n(&w->stop_event, event, __ATOMIC_RELEASE);
+    if (flags & LB_RUN_SIGNALS) {
+        signal_event = event;
+        signals_seen = 0;
+        sigaction(SIGINT, &action, &old_int);
+        sigaction(SIGTERM, &action, &old_term);
+    }
+    lb_status status = lb_start(bus, error);
+    if (status == LB_OK) {
+        wait_for_stop(bus, event);
+        status = lb_stop(bus, -1, error);
+    }
+    if (flags & LB_RUN_SIGNALS) {
+        sigaction(SIGINT, &old_int, NULL);
+        sigaction(SIGTERM, &old_term, NULL);
+    }
+    __atomic_store_n(&w->stop_event, -1, __ATOMIC_RELEASE);
+    close(event);
+    return status;
+}
+
+/* ---- For people ------------------------------------------------------------------------------------- */
+
+static void describe_api(buffer *out, const local_api *local)
+{
+    buffer signature = {0};
+    buffer_literal(out, "{\"name\":");
+    buffer_json_string(out, local->api->name, strlen(local->api->name));
+    buffer_literal(out, ",\"members\":[");
+    for (size_t i = 0; i < api_schema_count(local->schema); i++) {
+        const member_schema *m = api_schema_at(local->schema, i);
+        signature.size = 0;
+        member_print(&signature, m);
+        buffer_printf(out, "%s{\"kind\":\"%s\",\"signature\":", i ? "," : "", m->is_event ? "event" : "rpc");
+        buffer_json_string(out, signature.data, signature.size);
+        buffer_char(out, '}');
+    }
+    buffer_literal(out, "]}");
+    buffer_free(&signature);
+}
+
+static void describe_text(buffer *out, const char *name, const char *text)
+{
+    buffer_json_string(out, name, strlen(name));
+    buffer_char(out, ':');
+    if (!buffer_json_string(out, text, strlen(text)))
+        buffer_literal(out, "null");
+    buffer_char(out, ',');
+}
+
+lb_value *lb_describe(const lb_bus *bus)
+{
+    buffer out = {0};
+    lb_value *value = NULL;
+    buffer_char(&out, '{');
+    describe_text(&out, "service", bus->service_name);
+    describe_text(&out, "process", bus->process_name);
+    buffer_printf(&out, "\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
+    describe_text(&out, "url", bus->masked_url);
+    buffer_literal(&out, "\"transports\":{");
+    static const char *const kinds[] = {"rpc", "result", "event", "schema"};
+    for (int i = 0; i < 4; i++)
+        describe_text(&out, kinds[i], bus->transport->name);
+    out.size--; /* the last comma */
+    buffer_literal(&out, "},\"apis\":[");
+    for (size_t i = 0; i < bus->schemas.count; i++) {
+        if (i)
+            buffer_char(&out, ',');
+        describe_api(&out, bus->schemas.order[i]);
+    }
+    buffer_literal(&out, "],\"listeners\":[");
+    for (size_t i = 0; i < bus->worker.listener_count; i++) {
+        if (i)
+            buffer_char(&out, ',');
+        listener_describe(bus->worker.listeners[i], &out);
+    }
+    buffer_literal(&out, "]}");
+    if (!out.failed)
+        lb_value_parse(out.data, out.size, &value, NULL);
+    buffer_free(&out);
+    return value;
+}

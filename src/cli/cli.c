@@ -1,0 +1,111 @@
+/* lb_main: finds the command, has its flags parsed, runs it. */
+#include "cli.h"
+
+#include <lightbus/version.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+const command *const cli_commands[] = {&cmd_run, &cmd_call, &cmd_fire, &cmd_listen, &cmd_version, NULL};
+
+static const command *find_command(const char *name)
+{
+    for (const command *const *c = cli_commands; *c; c++)
+        if (strcmp((*c)->name, name) == 0)
+            return *c;
+    return NULL;
+}
+
+static int unknown_command(const invocation *in, const char *name)
+{
+    char hint[NEAREST_HINT];
+    nearest n = {.wanted = name};
+
+    if (name[0] == '-') {
+        nearest_offer(&n, "--help");
+        nearest_offer(&n, "--version");
+        return usage_error(in, "unknown flag \"%s\"%s", name,
+                           n.name ? nearest_hint(&n, hint) : "; the flags of a command come after its name");
+    }
+    for (const command *const *c = cli_commands; *c; c++)
+        nearest_offer(&n, (*c)->name);
+    return usage_error(in, "unknown command \"%s\"%s", name, nearest_hint(&n, hint));
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    if (!path || !*path)
+        return "lightbus";
+    return slash ? slash + 1 : path;
+}
+
+static int set_log_level(const invocation *in)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error", "critical"};
+    char hint[NEAREST_HINT];
+    nearest n = {.wanted = in->log_level};
+
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(in->log_level, names[i]) == 0) {
+            lb_log_set_level((lb_log_level)(LB_LOG_DEBUG + i));
+            return CLI_OK;
+        }
+        nearest_offer(&n, names[i]);
+    }
+    return usage_error(in, "unknown log level \"%s\"%s", in->log_level, nearest_hint(&n, hint));
+}
+
+static int run_command(invocation *in, int argc, char **argv)
+{
+    int code = options_parse(in, argc, argv);
+
+    if (code != CLI_OK)
+        return code;
+    if (in->help) {
+        options_help(stdout, in);
+        return finish_output(in);
+    }
+    if (in->log_level && (code = set_log_level(in)) != CLI_OK)
+        return code;
+    return in->command->run(in);
+}
+
+int lb_main(int argc, char **argv, lb_setup_fn setup)
+{
+    invocation in = {.program = base_name(argc > 0 ? argv[0] : NULL), .setup = setup};
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of the write */
+    if (!name) {
+        options_help(stderr, &in);
+        return CLI_USAGE;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        options_help(stdout, &in);
+        return finish_output(&in);
+    }
+    in.command = strcmp(name, "--version") == 0 ? &cmd_version : find_command(name);
+    if (!in.command)
+        return unknown_command(&in, name);
+    return run_command(&in, argc - 2, argv + 2);
+}
+
+lb_bus *cli_open(const invocation *in, lb_options options)
+{
+    lb_error error = {0};
+    lb_bus *bus;
+
+    if (in->url)
+        options.url = in->url;
+    if (in->service_name)
+        options.service_name = in->service_name;
+    if (in->process_name)
+        options.process_name = in->process_name;
+    bus = lb_open(&options, &error);
+    if (!bus)
+        failure(in, &error);
+    return bus;
+}

@@ -1,0 +1,96 @@
+/* The command line: what its files share. Each command is one file with one table entry; parsing, --help and
+ * the suggestions for misspelt names come from the tables alone. A command returns the program's exit code.
+ * Results go to stdout, everything else to stderr. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <lightbus/main.h>
+#include <lightbus/value.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 }; /* exit codes */
+
+/* One run of the program. A flag that was not given is NULL; a switch that was given is not NULL. */
+typedef struct invocation {
+    const char *program;           /* as in messages: "lightbus" */
+    lb_setup_fn setup;             /* of a service that is a binary of its own; NULL in the program lightbus */
+    const struct command *command; /* NULL until it is known */
+    char **arguments;              /* what is no flag; it points into argv */
+    size_t count;
+    const char *help;
+    const char *url, *service_name, *process_name, *log_level; /* the flags that all commands have */
+    const char *bus;                                           /* run */
+    const char *json, *timeout, *trace;                        /* call, fire */
+    const char *events_count, *since;                          /* listen */
+} invocation;
+
+typedef struct flag {
+    const char *name;  /* without the dashes */
+    const char *value; /* what the help calls its value; NULL: a switch */
+    const char *help;
+    size_t slot;        /* offsetof the invocation's field */
+    char letter;        /* of the short form, or 0 */
+    bool without_setup; /* only where bus modules are loaded */
+} flag;
+
+typedef struct command {
+    const char *name;
+    const char *summary;        /* one line */
+    const char *arguments;      /* what follows the flags: "API.EVENT [NAME=VALUE ...]" */
+    const char *details;        /* the help's text after the flags, or NULL */
+    const char *module_details; /* more of it, where bus modules are loaded; or NULL */
+    const flag *flags;          /* its own; the last one has no name */
+    bool offline;               /* it takes none of the flags that are about the bus */
+    int (*run)(invocation *in);
+} command;
+
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_version;
+extern const command *const cli_commands[]; /* NULL-terminated */
+
+/* ---- options.c: argv by the tables, and the help that they give */
+
+/* Fills *in from what follows the command's name. CLI_OK, or CLI_USAGE with the message printed. The arguments
+ * are moved together at the front of argv. */
+int options_parse(invocation *in, int argc, char **argv);
+void options_help(FILE *out, const invocation *in); /* of in->command, or of the program */
+/* Numbers of flags; false when the text is none or not in range. */
+bool options_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
+bool options_count(const char *text, uint64_t *count);     /* above 0 */
+
+/* Prints a message with a pointer to --help, and returns CLI_USAGE. */
+int usage_error(const invocation *in, const char *format, ...) LB_PRINTF(2, 3);
+/* Prints an error, and returns CLI_FAILURE. */
+int failure(const invocation *in, const lb_error *error);
+
+/* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
+lb_bus *cli_open(const invocation *in, lb_options options);
+
+/* ---- nearest.c: the name that was probably meant */
+typedef struct nearest {
+    const char *wanted;
+    const char *name; /* the best so far, borrowed; NULL: nothing is near */
+    size_t distance;
+} nearest; /* {wanted} to begin with */
+void nearest_offer(nearest *n, const char *name);
+/* Writes "; did you mean "NAME"?", or nothing, and returns `out`. */
+#define NEAREST_HINT 128
+const char *nearest_hint(const nearest *n, char out[NEAREST_HINT]);
+
+/* ---- terminal.c: output for people and for pipes */
+
+/* Escape sequences, or "" where the stream is no terminal or NO_COLOR is set. */
+typedef struct colours {
+    const char *bold, *dim, *red, *green, *yellow, *cyan, *off;
+} colours;
+colours colours_for(FILE *stream);
+/* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. */
+void print_safe(FILE *out, const char *text);
+/* A value as JSON and a newline: indented on a terminal, else compact. */
+bool print_json(FILE *out, const lb_value *value);
+/* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
+int finish_output(const invocation *in);
+
+#endif

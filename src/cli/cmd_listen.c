@@ -1,0 +1,195 @@
+/* lightbus listen: prints events as they come, through a group of its own that vanishes with it, so that no
+ * service misses one. Handlers of one listener run on one thread, so what they share needs no lock. */
+#include "arguments.h"
+#include "cli.h"
+
+#include "../base/clock.h"
+#include "../base/json.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct printing {
+    const invocation *in;
+    colours colours;
+    bool for_people;
+    uint64_t left;   /* events still to print; UINT64_MAX: no end */
+    int write_error; /* errno of a write that failed */
+} printing;
+
+static void write_member(buffer *out, const char *name, const char *text)
+{
+    buffer_json_string(out, name, strlen(name));
+    buffer_char(out, ':');
+    buffer_json_string(out, text, strlen(text));
+    buffer_char(out, ',');
+}
+
+static void write_line(buffer *out, const lb_event *event)
+{
+    buffer_char(out, '{');
+    write_member(out, "api", lb_event_api(event));
+    write_member(out, "event", lb_event_name(event));
+    write_member(out, "id", lb_event_id(event));
+    write_member(out, "native_id", lb_event_native_id(event));
+    buffer_literal(out, "\"arguments\":{");
+    for (const lb_arg *arg = lb_args(event), *first = arg; arg->name; arg++) {
+        if (arg != first)
+            buffer_char(out, ',');
+        buffer_json_string(out, arg->name, strlen(arg->name));
+        buffer_char(out, ':');
+        json_write(out, arg->value.as.value);
+    }
+    buffer_literal(out, "}}\n");
+}
+
+static bool print_line(const lb_event *event)
+{
+    buffer out = {0};
+    bool made;
+
+    write_line(&out, event);
+    made = !out.failed;
+    if (made)
+        fwrite(out.data, 1, out.size, stdout);
+    buffer_free(&out);
+    return made;
+}
+
+static bool print_for_people(const lb_event *event, const colours *c)
+{
+    char clock[16];
+    time_t now = time(NULL);
+    struct tm local;
+
+    strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &local));
+    printf("%s%s%s  %s%s", c->dim, clock, c->off, c->bold, c->green);
+    print_safe(stdout, lb_event_api(event));
+    putchar('.');
+    print_safe(stdout, lb_event_name(event));
+    printf("%s  %s", c->off, c->dim);
+    print_safe(stdout, lb_event_native_id(event));
+    printf("%s\n", c->off);
+    for (const lb_arg *arg = lb_args(event); arg->name; arg++) {
+        char *value = lb_value_json(arg->value.as.value, NULL);
+        printf("          %s", c->cyan);
+        print_safe(stdout, arg->name);
+        printf("%s ", c->off);
+        print_safe(stdout, value ? value : "(out of memory)");
+        putchar('\n');
+        free(value);
+    }
+    return true;
+}
+
+static lb_status print_event(const lb_event *event, void *data)
+{
+    printing *p = data;
+
+    if (p->left == 0 || p->write_error)
+        return LB_OK;
+    errno = 0;
+    if (!(p->for_people ? print_for_people(event, &p->colours) : print_line(event)))
+        return LB_RETRY; /* memory is short */
+    if (fflush(stdout) != 0 || ferror(stdout))
+        p->write_error = errno ? errno : EIO;
+    if (p->left != UINT64_MAX)
+        p->left--;
+    if (p->left == 0 || p->write_error)
+        lb_stop_request(lb_event_bus(event));
+    return LB_OK;
+}
+
+/* Names that the bus does not know at present are worth a word; they may come later. */
+static lb_status note_unknown(const invocation *in, lb_bus *bus, lb_error *error)
+{
+    lb_value *schemas = NULL;
+    arena memory = {0};
+    lb_status status = lb_schema_dump(bus, &schemas, error);
+
+    for (size_t i = 0; status == LB_OK && i < in->count; i++) {
+        const lb_value *member;
+        lb_error why = {0};
+        target t;
+        if (target_split(&memory, in->arguments[i], &t, &why) != LB_OK ||
+            target_find(schemas, &t, "events", &member, &why) == LB_OK ||
+            (strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
+            continue;
+        fprintf(stderr, "%s %s: at present ", in->program, in->command->name);
+        print_safe(stderr, why.message);
+        fputc('\n', stderr);
+    }
+    arena_free(&memory);
+    lb_value_free(schemas);
+    return status;
+}
+
+static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
+{
+    lb_listen_options options = {
+        .on_error = LB_ON_ERROR_ACKNOWLEDGE_AND_LOG, .since = in->since, .flags = LB_LISTEN_TEMPORARY};
+    char listener_name[64];
+    buffer events = {0};
+    lb_error error = {0};
+    lb_status status;
+
+    for (size_t i = 0; i < in->count; i++)
+        buffer_printf(&events, "%s%s", i ? " " : "", in->arguments[i]);
+    snprintf(listener_name, sizeof listener_name, "listen-%016llx", (unsigned long long)random_u64());
+    if (!buffer_text(&events))
+        status = lb_error_set(&error, LB_NO_MEMORY, "out of memory");
+    else
+        status = lb_listen(bus, events.data, listener_name, print_event, p, &options, &error);
+    buffer_free(&events);
+    if (status == LB_OK)
+        status = note_unknown(in, bus, &error);
+    if (status == LB_OK)
+        status = lb_run(bus, LB_RUN_SIGNALS, &error);
+    if (status == LB_OK && p->write_error && p->write_error != EPIPE)
+        status =
+            lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(p->write_error));
+    return status == LB_OK ? CLI_OK : failure(in, &error);
+}
+
+static int listen_command(invocation *in)
+{
+    printing p = {
+        .in = in, .colours = colours_for(stdout), .for_people = isatty(STDOUT_FILENO), .left = UINT64_MAX};
+    lb_bus *bus;
+    int code;
+
+    if (in->count == 0)
+        return usage_error(in, "expected %s", in->command->arguments);
+    if (in->events_count && !options_count(in->events_count, &p.left))
+        return usage_error(in, "--count: expected a whole number above 0, got \"%s\"", in->events_count);
+    if (!in->log_level)
+        lb_log_set_level(LB_LOG_WARNING);
+    bus = cli_open(in, (lb_options){.service_name = "lightbus"});
+    if (!bus)
+        return CLI_FAILURE;
+    code = listen_and_print(in, bus, &p);
+    lb_close(bus);
+    return code;
+}
+
+static const flag flags[] = {
+    {"count", "N", "end after N events", offsetof(invocation, events_count), 0, false},
+    {"since", "WHEN", "$ (now), 0 (the beginning), an id, an ISO 8601 time", offsetof(invocation, since), 0,
+     false},
+    {0},
+};
+
+const command cmd_listen = {
+    .name = "listen",
+    .summary = "Prints events as they come, one JSON object per line.",
+    .arguments = "API.EVENT ...",
+    .details = "API.* is all events of an API. The services that listen miss nothing: this is a\n"
+               "listener of its own, and it vanishes when the command ends.\n\n"
+               "  lightbus listen 'auth.*'\n"
+               "  lightbus listen auth.user_registered --since 0 --count 10 | jq .arguments\n",
+    .flags = flags,
+    .run = listen_command,
+};

@@ -1,0 +1,73 @@
+/* lightbus run: loads the bus module, or takes the program's own lb_setup, and serves until a signal. */
+#include "banner.h"
+#include "cli.h"
+#include "module.h"
+
+static int show_failure(const invocation *in, lb_error *error, lb_status status, const char *what)
+{
+    if (!error->message[0])
+        lb_error_set(error, status, "%s: %s", what, lb_status_text(status));
+    return failure(in, error);
+}
+
+static int serve(const invocation *in, lb_bus *bus)
+{
+    lb_error error = {0};
+    lb_status status = lb_run(bus, LB_RUN_SIGNALS, &error);
+
+    if (status != LB_OK)
+        return show_failure(in, &error, status, "the worker ended");
+    fprintf(stderr, "Lightbus has stopped.\n");
+    return CLI_OK;
+}
+
+static int run(invocation *in)
+{
+    lb_setup_fn setup = in->setup;
+    const char *module = NULL;
+    lb_bus *bus = NULL;
+    arena memory = {0};
+    lb_error error = {0};
+    lb_status status;
+    int code = CLI_FAILURE;
+
+    if (in->count)
+        return usage_error(in, "unexpected argument \"%s\"%s", in->arguments[0],
+                           in->setup ? "" : "; a bus module is named with --bus");
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what handlers print is seen at once, in a pipe too */
+    if (!setup && (module_find(&memory, in->bus, &module, &error) != LB_OK ||
+                   module_load(&memory, module, &setup, &error) != LB_OK)) {
+        failure(in, &error);
+        goto out;
+    }
+    bus = cli_open(in, (lb_options){0});
+    if (!bus)
+        goto out;
+    status = setup(bus, &error);
+    if (status != LB_OK) {
+        show_failure(in, &error, status, "lb_setup failed");
+        goto out;
+    }
+    banner_print(stderr, bus, module);
+    code = serve(in, bus);
+out:
+    lb_close(bus);
+    arena_free(&memory);
+    return code;
+}
+
+static const flag flags[] = {
+    {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 0, true},
+    {0},
+};
+
+const command cmd_run = {
+    .name = "run",
+    .summary = "Serves APIs and listens to events until SIGINT or SIGTERM.",
+    .arguments = "",
+    .module_details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
+                      "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
+                      "~/.cache/lightbus.\n",
+    .flags = flags,
+    .run = run,
+};

@@ -1,0 +1,285 @@
+/* Compiling a bus.c on the fly. A result is kept in a cache under the hash of all that it depends on: the
+ * preprocessed text, the compiler's version, the flags. Invariants: the cache is a folder that only its user
+ * may enter, since what is in it will be run; a file in it is complete, for it gets its name last. */
+#include "module.h"
+
+#include "process.h"
+
+#include <lightbus/version.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <glob.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_MEMORY, "out of memory"); }
+
+/* ---- The cache -------------------------------------------------------------------------------------- */
+
+static lb_status make_folders(char *path, lb_error *error)
+{
+    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = '\0';
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+            return lb_error_set(error, LB_ACCESS, "cannot make the folder \"%s\" for compiled modules: %s",
+                                path, strerror(errno));
+        if (!slash)
+            return LB_OK;
+        *slash = '/';
+    }
+}
+
+static lb_status check_private(const char *path, lb_error *error)
+{
+    struct stat info;
+
+    if (lstat(path, &info) < 0)
+        return lb_error_set(error, LB_ACCESS, "\"%s\": %s", path, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, is no folder", path);
+    if (info.st_uid != geteuid())
+        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, belongs to another user", path);
+    if (info.st_mode & 077)
+        return lb_error_set(error, LB_ACCESS,
+                            "\"%s\", for compiled modules, is open to others; expected mode 0700", path);
+    return LB_OK;
+}
+
+lb_status module_cache(arena *memory, const char **directory, lb_error *error)
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    lb_status status;
+    char *path;
+
+    if (xdg && xdg[0] == '/')
+        path = arena_printf(memory, "%s/lightbus", xdg);
+    else if (home && home[0] == '/')
+        path = arena_printf(memory, "%s/.cache/lightbus", home);
+    else
+        return lb_error_set(error, LB_ACCESS, "no folder for compiled modules; set HOME or XDG_CACHE_HOME");
+    if (!path)
+        return no_memory(error);
+    status = make_folders(path, error);
+    if (status == LB_OK)
+        status = check_private(path, error);
+    *directory = path;
+    return status;
+}
+
+/* ---- Flags ------------------------------------------------------------------------------------------ */
+
+static void add_folder(buffer *path, const char *folder)
+{
+    buffer_str(path, folder);
+    buffer_char(path, ':');
+}
+
+/* PKG_CONFIG_PATH with the folders first where the installation, or the build, of this program keeps
+ * lightbus.pc. */
+static const char *pkg_config_setting(arena *memory)
+{
+    static const char *const patterns[] = {"", "/../lib/*/pkgconfig", "/../lib/pkgconfig",
+                                           "/../share/pkgconfig"};
+    const char *before = getenv("PKG_CONFIG_PATH"), *result = NULL;
+    char program[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+    buffer path = {0};
+
+    buffer_str(&path, "PKG_CONFIG_PATH=");
+    if (size > 0) {
+        program[size] = '\0';
+        *strrchr(program, '/') = '\0';
+    }
+    for (size_t i = 0; size > 0 && i < sizeof patterns / sizeof *patterns; i++) {
+        glob_t found = {0};
+        char *pattern = arena_printf(memory, "%s%s", program, patterns[i]);
+        if (pattern && glob(pattern, 0, NULL, &found) == 0)
+            for (size_t j = 0; j < found.gl_pathc; j++)
+                add_folder(&path, found.gl_pathv[j]);
+        globfree(&found);
+    }
+    buffer_str(&path, before ? before : "");
+    if (buffer_text(&path))
+        result = arena_copy(memory, path.data, path.size);
+    buffer_free(&path);
+    return result;
+}
+
+static lb_status add_pkg_config(words *flags, lb_error *error)
+{
+    char *argv[] = {"pkg-config", "--cflags", "--libs", "lightbus", NULL};
+    const char *setting = pkg_config_setting(flags->memory);
+    buffer output = {0};
+    int code = 0;
+    lb_status status = setting ? process_run(argv, setting, &output, &code, error) : no_memory(error);
+
+    if (status == LB_OK && code != 0)
+        status = lb_error_set(error, LB_SYSTEM,
+                              "pkg-config does not know how to compile with lightbus; "
+                              "set PKG_CONFIG_PATH to the folder of lightbus.pc");
+    if (status == LB_OK)
+        words_split(flags, buffer_text(&output) ? output.data : "");
+    buffer_free(&output);
+    return status;
+}
+
+/* The module finds the very library that this program runs with. */
+static void add_rpath(words *flags)
+{
+    char folder[PATH_MAX];
+    Dl_info info;
+
+    if (!dladdr(lb_version(), &info) || !info.dli_fname || !realpath(info.dli_fname, folder))
+        return;
+    *strrchr(folder, '/') = '\0';
+    words_add(flags, "-Xlinker");
+    words_add(flags, "-rpath");
+    words_add(flags, "-Xlinker");
+    words_add(flags, folder);
+}
+
+/* All flags but the names of the files. */
+static lb_status collect_flags(words *flags, lb_error *error)
+{
+    const char *user = getenv("CFLAGS");
+    lb_status status;
+
+    words_split(flags, "-shared -fPIC -g -O2 -Wall -Werror=implicit-function-declaration");
+    status = add_pkg_config(flags, error);
+    add_rpath(flags);
+    words_split(flags, user ? user : "");
+    return status == LB_OK && flags->failed ? no_memory(error) : status;
+}
+
+/* ---- Compiling -------------------------------------------------------------------------------------- */
+
+typedef struct compilation {
+    arena *memory;
+    const char *source;
+    words compiler, flags;
+} compilation;
+
+/* Runs the compiler: with `first`, the source, the flags, and "-o OUT" if there is an output file. */
+static lb_status run_compiler(const compilation *c, const char *first, const char *out, buffer *output,
+                              int *code, lb_error *error)
+{
+    words argv = {.memory = c->memory};
+
+    words_add_all(&argv, &c->compiler);
+    words_split(&argv, first);
+    words_add(&argv, c->source);
+    words_add_all(&argv, &c->flags);
+    if (out) {
+        words_add(&argv, "-o");
+        words_add(&argv, out);
+    }
+    return argv.failed ? no_memory(error) : process_run(argv.list, NULL, output, code, error);
+}
+
+static lb_status does_not_compile(const compilation *c, lb_error *error)
+{
+    return lb_error_set(error, LB_CONFIG, "\"%s\" does not compile", c->source);
+}
+
+/* The first line of `cc --version`. */
+static lb_status add_version(const compilation *c, buffer *text, lb_error *error)
+{
+    words argv = {.memory = c->memory};
+    size_t before = text->size;
+    lb_status status;
+    int code = 0;
+
+    words_add_all(&argv, &c->compiler);
+    words_add(&argv, "--version");
+    if (argv.failed)
+        return no_memory(error);
+    status = process_run(argv.list, NULL, text, &code, error);
+    if (status == LB_OK && text->size > before) {
+        const char *newline = memchr(text->data + before, '\n', text->size - before);
+        text->size = newline ? (size_t)(newline - text->data) : text->size;
+    }
+    return status;
+}
+
+/* Everything that the result depends on. */
+static lb_status add_inputs(const compilation *c, buffer *text, lb_error *error)
+{
+    lb_status status = add_version(c, text, error);
+    int code = 0;
+
+    for (size_t i = 0; i < c->flags.count; i++)
+        buffer_add(text, c->flags.list[i], strlen(c->flags.list[i]) + 1);
+    if (status == LB_OK)
+        status = run_compiler(c, "-E -w", NULL, text, &code, error);
+    if (status == LB_OK && code != 0)
+        status = does_not_compile(c, error);
+    return status == LB_OK && text->failed ? no_memory(error) : status;
+}
+
+static const char *hash_text(arena *memory, const buffer *text)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
+    unsigned size = 0;
+
+    if (!EVP_Digest(text->data, text->size, digest, &size, EVP_sha256(), NULL))
+        return NULL;
+    for (unsigned i = 0; i < size; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return arena_copy(memory, hex, 2 * size);
+}
+
+static lb_status compile_to(const compilation *c, const char *object, lb_error *error)
+{
+    char *temporary = arena_printf(c->memory, "%s.XXXXXX", object);
+    lb_status status;
+    int code = 0, fd;
+
+    if (!temporary)
+        return no_memory(error);
+    fd = mkstemp(temporary);
+    if (fd < 0)
+        return lb_error_set(error, LB_ACCESS, "cannot write to \"%s\": %s", temporary, strerror(errno));
+    close(fd);
+    status = run_compiler(c, "", temporary, NULL, &code, error);
+    if (status == LB_OK && code != 0)
+        status = does_not_compile(c, error);
+    if (status == LB_OK && rename(temporary, object) < 0)
+        status = lb_error_set(error, LB_ACCESS, "cannot rename to \"%s\": %s", object, strerror(errno));
+    if (status != LB_OK)
+        unlink(temporary);
+    return status;
+}
+
+lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error)
+{
+    compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
+    const char *compiler = getenv("CC"), *folder, *hash;
+    buffer inputs = {0};
+    lb_status status = module_cache(memory, &folder, error);
+
+    if (status != LB_OK)
+        return status;
+    words_split(&c.compiler, compiler && *compiler ? compiler : "cc");
+    status = collect_flags(&c.flags, error);
+    if (status == LB_OK)
+        status = add_inputs(&c, &inputs, error);
+    if (status != LB_OK)
+        goto out;
+    hash = hash_text(memory, &inputs);
+    *object = hash ? arena_printf(memory, "%s/%s.so", folder, hash) : NULL;
+    if (!*object)
+        status = no_memory(error);
+    else if (access(*object, R_OK) < 0)
+        status = compile_to(&c, *object, error);
+out:
+    buffer_free(&inputs);
+    return status;
+}

@@ -1,0 +1,25 @@
+/* Bus modules: bus.c or bus.so, the files that define lb_setup. */
+#ifndef CLI_MODULE_H
+#define CLI_MODULE_H
+
+#include <lightbus/main.h>
+
+#include "../base/arena.h"
+
+/* The module's file: `wanted` (a file, or a folder that holds bus.c or bus.so; bus.c wins), or what
+ * LIGHTBUS_MODULE says, or the working directory's. LB_CONFIG says where nothing was found and what was
+ * expected. */
+lb_status module_find(arena *memory, const char *wanted, const char **path, lb_error *error);
+/* Loads it, compiled before if it is C, and finds its entry point. It stays loaded until the process ends.
+ * LB_CONFIG. */
+lb_status module_load(arena *memory, const char *path, lb_setup_fn *setup, lb_error *error);
+
+/* compile.c: compiles a C file to a shared object in the cache, or finds it there. The compiler's own messages
+ * go to stderr. `source` is an absolute path. LB_CONFIG: it does not compile; LB_SYSTEM, LB_ACCESS: the tools
+ * or the cache. */
+lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error);
+/* The cache: $XDG_CACHE_HOME/lightbus or ~/.cache/lightbus, made if need be. LB_ACCESS: it is not the user's
+ * alone. */
+lb_status module_cache(arena *memory, const char **directory, lb_error *error);
+
+#endif

@@ -1,0 +1,227 @@
+/* Flags: argv is read by the commands' tables, and --help is printed from them, so that neither can know what
+ * the other does not. Flags and arguments may be mixed; "--" ends the flags; a flag given twice counts as its
+ * last. */
+#include "cli.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const flag bus_flags[] = {
+    {"url", "URL", "the bus: redis://HOST:PORT/DB (LIGHTBUS_URL)", offsetof(invocation, url), 0, false},
+    {"service-name", "NAME", "of this service (LIGHTBUS_SERVICE_NAME)", offsetof(invocation, service_name), 's',
+     false},
+    {"process-name", "NAME", "of this process (LIGHTBUS_PROCESS_NAME)", offsetof(invocation, process_name), 'p',
+     false},
+    {"log-level", "LEVEL", "debug, info, warning, error or critical", offsetof(invocation, log_level), 0,
+     false},
+    {0},
+};
+static const flag general_flags[] = {
+    {"help", NULL, "show this help", offsetof(invocation, help), 'h', false},
+    {0},
+};
+
+/* The tables that a command reads; `walk` runs from 0 and the answer is NULL after the last one. */
+static const flag *flag_table(const command *c, size_t walk)
+{
+    const flag *tables[3] = {c->flags, c->offline ? general_flags : bus_flags,
+                             c->offline ? NULL : general_flags};
+    return walk < 3 ? tables[walk] : NULL;
+}
+
+static bool offered(const invocation *in, const flag *f) { return !(f->without_setup && in->setup); }
+
+static const flag *find_flag(const invocation *in, const char *name, size_t size, char letter)
+{
+    const flag *table;
+
+    for (size_t t = 0; (table = flag_table(in->command, t)); t++)
+        for (const flag *f = table; f->name; f++) {
+            if (!offered(in, f))
+                continue;
+            if (letter ? f->letter == letter : strlen(f->name) == size && strncmp(f->name, name, size) == 0)
+                return f;
+        }
+    return NULL;
+}
+
+static int unknown_flag(const invocation *in, const char *word)
+{
+    const flag *table;
+    char hint[NEAREST_HINT], wanted[72], names[NEAREST_HINT];
+    nearest n = {.wanted = wanted};
+
+    snprintf(wanted, sizeof wanted, "%.*s", (int)strcspn(word + 2, "="), word[1] == '-' ? word + 2 : "");
+    for (size_t t = 0; (table = flag_table(in->command, t)); t++)
+        for (const flag *f = table; f->name; f++)
+            if (offered(in, f))
+                nearest_offer(&n, f->name);
+    if (n.name) { /* with its dashes */
+        snprintf(names, sizeof names, "--%s", n.name);
+        n.name = names;
+    }
+    return usage_error(in, "unknown flag \"%.*s\"%s", (int)strcspn(word, "="), word, nearest_hint(&n, hint));
+}
+
+static void store(invocation *in, const flag *f, const char *value)
+{
+    memcpy((char *)in + f->slot, &value, sizeof value);
+}
+
+/* Reads argv[at], a flag, and its value. Returns how many words that took, or 0 after an error. */
+static int parse_flag(invocation *in, int argc, char **argv, int at)
+{
+    const char *word = argv[at], *value = NULL;
+    bool is_long = word[1] == '-';
+    size_t size = is_long ? strcspn(word + 2, "=") : 0;
+    const flag *f = find_flag(in, word + 2, size, is_long ? 0 : word[1]);
+
+    if (!f) {
+        unknown_flag(in, word);
+        return 0;
+    }
+    if (is_long && word[2 + size] == '=')
+        value = word + 2 + size + 1;
+    else if (!is_long && word[2])
+        value = word + 2;
+    if (!f->value) {
+        if (value) {
+            usage_error(in, "--%s takes no value", f->name);
+            return 0;
+        }
+        store(in, f, f->name);
+        return 1;
+    }
+    if (value) {
+        store(in, f, value);
+        return 1;
+    }
+    if (at + 1 >= argc) {
+        usage_error(in, "--%s needs a value: %s", f->name, f->value);
+        return 0;
+    }
+    store(in, f, argv[at + 1]);
+    return 2;
+}
+
+int options_parse(invocation *in, int argc, char **argv)
+{
+    bool flags_end = false;
+
+    in->arguments = argv;
+    in->count = 0;
+    for (int at = 0; at < argc;) {
+        const char *word = argv[at];
+        if (!flags_end && strcmp(word, "--") == 0) {
+            flags_end = true;
+            at++;
+        } else if (flags_end || word[0] != '-' || word[1] == '\0') {
+            in->arguments[in->count++] = argv[at++];
+        } else {
+            int taken = parse_flag(in, argc, argv, at);
+            if (taken == 0)
+                return CLI_USAGE;
+            at += taken;
+        }
+    }
+    return CLI_OK;
+}
+
+/* ---- Help ------------------------------------------------------------------------------------------- */
+
+static void print_flag(FILE *out, const flag *f)
+{
+    char left[64], letter[] = "-x, ";
+
+    letter[1] = f->letter;
+    snprintf(left, sizeof left, "%s--%s%s%s", f->letter ? letter : "    ", f->name, f->value ? " " : "",
+             f->value ? f->value : "");
+    fprintf(out, "  %-26s %s\n", left, f->help);
+}
+
+static void command_help(FILE *out, const invocation *in)
+{
+    const command *c = in->command;
+    const flag *table;
+
+    fprintf(out, "Usage: %s %s [FLAGS]%s%s\n\n%s\n\nFlags:\n", in->program, c->name, *c->arguments ? " " : "",
+            c->arguments, c->summary);
+    for (size_t t = 0; (table = flag_table(c, t)); t++)
+        for (const flag *f = table; f->name; f++)
+            if (offered(in, f))
+                print_flag(out, f);
+    if (c->details)
+        fprintf(out, "\n%s", c->details);
+    if (c->module_details && !in->setup)
+        fprintf(out, "\n%s", c->module_details);
+}
+
+static void program_help(FILE *out, const invocation *in)
+{
+    fprintf(out, "Usage: %s COMMAND [FLAGS] [ARGUMENTS]\n\nRPCs and events between services.\n\nCommands:\n",
+            in->program);
+    for (const command *const *c = cli_commands; *c; c++)
+        fprintf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
+    fprintf(out, "\nFlags:\n");
+    fprintf(out, "  %-10s %s\n  %-10s %s\n", "--help", "show this help", "--version", "show the version");
+    fprintf(out, "\n\"%s COMMAND --help\" shows the flags of a command.\n", in->program);
+}
+
+void options_help(FILE *out, const invocation *in)
+{
+    if (in->command)
+        command_help(out, in);
+    else
+        program_help(out, in);
+}
+
+/* ---- Numbers ---------------------------------------------------------------------------------------- */
+
+bool options_seconds(const char *text, int *milliseconds)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end || !(seconds > 0) || seconds * 1000 >= INT_MAX)
+        return false;
+    *milliseconds = seconds < 0.001 ? 1 : (int)(seconds * 1000 + 0.5);
+    return true;
+}
+
+bool options_count(const char *text, uint64_t *count)
+{
+    if (*text == '\0' || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text))
+        return false;
+    *count = strtoull(text, NULL, 10);
+    return *count > 0;
+}
+
+/* ---- Errors ----------------------------------------------------------------------------------------- */
+
+int usage_error(const invocation *in, const char *format, ...)
+{
+    char message[512];
+    const char *name = in->command ? in->command->name : "", *space = in->command ? " " : "";
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(message, sizeof message, format, list);
+    va_end(list);
+    fprintf(stderr, "%s%s%s: ", in->program, space, name);
+    print_safe(stderr, message);
+    fprintf(stderr, "\nTry \"%s%s%s --help\".\n", in->program, space, name);
+    return CLI_USAGE;
+}
+
+int failure(const invocation *in, const lb_error *error)
+{
+    colours c = colours_for(stderr);
+
+    fprintf(stderr, "%s%s%s: %serror:%s ", in->program, in->command ? " " : "",
+            in->command ? in->command->name : "", c.red, c.off);
+    print_safe(stderr, error->message[0] ? error->message : lb_status_text(error->status));
+    fputc('\n', stderr);
+    return CLI_FAILURE;
+}

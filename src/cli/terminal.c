@@ -1,0 +1,62 @@
+/* Output for people and for pipes: colours on terminals alone, JSON in both shapes, texts from elsewhere made
+ * harmless. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+colours colours_for(FILE *stream)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    if (!isatty(fileno(stream)) || (no_color && *no_color) || (term && strcmp(term, "dumb") == 0))
+        return (colours){"", "", "", "", "", "", ""};
+    return (colours){"\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m", "\033[36m", "\033[0m"};
+}
+
+/* The bytes at `text` that are a control character but a tab or newline: C0, DEL, or C1 as UTF-8. */
+static size_t control_size(const unsigned char *text)
+{
+    if ((text[0] < 0x20 && text[0] != '\n' && text[0] != '\t') || text[0] == 0x7f)
+        return 1;
+    return text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0 ? 2 : 0;
+}
+
+void print_safe(FILE *out, const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        size_t control = control_size(at);
+        fputc(control ? '?' : *at, out);
+        at += control ? control : 1;
+    }
+}
+
+bool print_json(FILE *out, const lb_value *value)
+{
+    bool for_people = isatty(fileno(out));
+    char *text = for_people ? lb_value_pretty(value, NULL) : lb_value_json(value, NULL);
+
+    if (!text)
+        return false;
+    if (for_people)
+        print_safe(out, text);
+    else
+        fputs(text, out);
+    fputc('\n', out);
+    free(text);
+    return true;
+}
+
+int finish_output(const invocation *in)
+{
+    lb_error error = {0};
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return CLI_OK;
+    if (errno == EPIPE)
+        return CLI_OK;
+    lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(errno));
+    return failure(in, &error);
+}

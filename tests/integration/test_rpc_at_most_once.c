@@ -1,0 +1,181 @@
+/* S1: a call is executed once or not at all, while connections are cut at any byte and workers are killed.
+ * Every call carries a number of its own; the handler counts executions per number in shared memory, where they
+ * outlive it. */
+#include "worker.h"
+
+#include <stdio.h>
+
+enum { CALLERS = 4, WORKERS = 2, BATCH = 100, TIMEOUT_MS = 500 };
+
+typedef struct shared {
+    int calls; /* how many there are */
+    int ended, answered, wrong_answers, odd_statuses;
+    int callers_done;
+    unsigned char *executions, *outcomes; /* per call */
+} shared;
+
+enum { NO_OUTCOME, ANSWERED, NOT_ANSWERED };
+
+static lb_status count(lb_request *request, void *data)
+{
+    shared *s = data;
+    int64_t id = lb_get_int(request, "id");
+    if (id >= 0 && id < s->calls)
+        __atomic_add_fetch(&s->executions[id], 1, __ATOMIC_SEQ_CST);
+    return lb_return(request, id);
+}
+
+static const lb_api counter = {
+    .name = "counter",
+    .members = (const lb_member[]){LB_RPC("count(id: int) -> int", count), LB_END},
+};
+
+static lb_status setup(lb_bus *bus, void *data, lb_error *error)
+{
+    return lb_register(bus, &counter, data, error);
+}
+
+/* ---- The callers ---------------------------------------------------------------------------------------- */
+
+typedef struct caller {
+    shared *shared;
+    const char *url;
+    int first, last; /* its calls: first <= id < last */
+} caller;
+
+static void end_call(shared *s, lb_pending *call, int id)
+{
+    lb_error error = {0};
+    lb_value *result = NULL;
+    lb_status status = lb_call_end(call, &result, &error);
+    s->outcomes[id] = status == LB_OK ? ANSWERED : NOT_ANSWERED;
+    if (status == LB_OK) {
+        shared_add(&s->answered, 1);
+        if (lb_value_int(result) != id)
+            shared_add(&s->wrong_answers, 1);
+    } else if (status != LB_TIMEOUT && status != LB_TRANSPORT) {
+        fprintf(stderr, "call %d: %s: %s\n", id, lb_status_name(status), error.message);
+        shared_add(&s->odd_statuses, 1);
+    }
+    shared_add(&s->ended, 1);
+    lb_value_free(result);
+}
+
+static int call_in_batches(void *data)
+{
+    caller *c = data;
+    lb_bus *bus = client_open(c->url, TIMEOUT_MS);
+    for (int start = c->first; start < c->last; start += BATCH) {
+        lb_pending *calls[BATCH];
+        int size = c->last - start < BATCH ? c->last - start : BATCH;
+        lb_error error = {0};
+        for (int i = 0; i < size; i++)
+            calls[i] = lb_call_begin(bus, "counter.count", LB_ARGS(LB("id", start + i)), NULL, &error);
+        for (int i = 0; i < size; i++)
+            end_call(c->shared, calls[i], start + i);
+    }
+    lb_close(bus);
+    shared_add(&c->shared->callers_done, 1);
+    return 0;
+}
+
+/* ---- The trouble ---------------------------------------------------------------------------------------- */
+
+typedef struct trouble {
+    proxy *client_side, *worker_side;
+    worker workers[WORKERS];
+    pid_t pids[WORKERS];
+    unsigned random;
+    int cuts, kills;
+} trouble;
+
+static unsigned next_random(trouble *t, unsigned below)
+{
+    t->random = t->random * 1664525u + 1013904223u;
+    return (t->random >> 8) % below;
+}
+
+static void make_trouble(trouble *t)
+{
+    proxy *side = next_random(t, 2) ? t->client_side : t->worker_side;
+    unsigned victim = next_random(t, WORKERS);
+    switch (next_random(t, 5)) {
+    case 0:
+        worker_crash(t->pids[victim]);
+        t->pids[victim] = worker_start(&t->workers[victim]);
+        t->kills++;
+        break;
+    case 1:
+        proxy_cut(side);
+        t->cuts++;
+        break;
+    case 2:
+    case 3:
+        proxy_cut_after(side, TO_SERVER, 1 + (int)next_random(t, 20000));
+        t->cuts++;
+        break;
+    default:
+        proxy_cut_after(side, TO_CLIENT, 1 + (int)next_random(t, 5000));
+        t->cuts++;
+    }
+}
+
+static void s1_no_call_is_executed_twice(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    s->calls = support_scaled(10000);
+    s->executions = shared_memory((size_t)s->calls);
+    s->outcomes = shared_memory((size_t)s->calls);
+
+    trouble t = {
+        .client_side = proxy_start(server), .worker_side = proxy_start(server), .random = (unsigned)getpid()};
+    static const char *const names[WORKERS] = {"p1", "p2"};
+    for (int i = 0; i < WORKERS; i++) {
+        t.workers[i] = (worker){.url = t.worker_side->url, .process = names[i], .setup = setup, .data = s};
+        t.pids[i] = worker_start(&t.workers[i]);
+    }
+    print_message("seed %u\n", t.random);
+
+    caller callers[CALLERS];
+    pid_t pids[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (caller){s, t.client_side->url, s->calls * i / CALLERS, s->calls * (i + 1) / CALLERS};
+        pids[i] = child_start(call_in_batches, &callers[i]);
+    }
+    int64_t deadline = support_now_ms() + 100000;
+    while (shared_get(&s->callers_done) < CALLERS && support_now_ms() < deadline) {
+        make_trouble(&t);
+        sleep_ms(20 + (int)next_random(&t, 60));
+    }
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(child_wait(pids[i], PATIENCE_MS), 0);
+    for (int i = 0; i < WORKERS; i++)
+        worker_stop(t.pids[i]);
+    proxy_stop(t.client_side);
+    proxy_stop(t.worker_side);
+
+    int executed = 0;
+    for (int id = 0; id < s->calls; id++) {
+        if (s->executions[id] > 1)
+            fail_msg("call %d was executed %d times", id, s->executions[id]);
+        if (s->outcomes[id] == NO_OUTCOME)
+            fail_msg("call %d did not end", id);
+        if (s->outcomes[id] == ANSWERED && s->executions[id] != 1)
+            fail_msg("call %d was answered and executed %d times", id, s->executions[id]);
+        executed += s->executions[id];
+    }
+    print_message("%d calls, %d executed, %d answered; %d cuts, %d workers killed\n", s->calls, executed,
+                  s->answered, t.cuts, t.kills);
+    assert_int_equal(s->ended, s->calls);
+    assert_int_equal(s->wrong_answers, 0);
+    assert_int_equal(s->odd_statuses, 0);
+    assert_true(s->answered > s->calls / 4); /* or nothing was shown */
+    assert_true(t.cuts > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {server_test(s1_no_call_is_executed_twice)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
