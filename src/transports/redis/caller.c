@@ -439,6 +439,7 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
     take_pending(c, &c->in_flight);
     c->answered = (answers){0, 0};
     write_calls(&c->a, &c->in_flight);
+    conn_expect(&c->a, 1); /* and something of the pop's reply */
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
     c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
     c->pop_index = 0;

@@ -146,7 +146,7 @@ static void set_low_water(conn *c)
 {
     if (c->ssl || *c->options->path)
         return;
-    int wanted = c->expected == 0 ? 1 : c->expected < LOW_WATER_MOST ? (int)c->expected + 1 : LOW_WATER_MOST;
+    int wanted = c->expected < 1 ? 1 : c->expected < LOW_WATER_MOST ? (int)c->expected : LOW_WATER_MOST;
     if (wanted != c->low_water && setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted) == 0)
         c->low_water = wanted;
 }
