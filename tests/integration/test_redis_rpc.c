@@ -59,8 +59,10 @@ static void *echo_main(void *data)
         if (e->f->t->rpc->fetch(e->consumer, 64, in_ms(60000), &calls, &count, &error) != LB_OK)
             continue;
         for (size_t i = 0; i < count; i++) {
-            lb_result_message result = {.id = calls[i].id, .rpc_message_id = calls[i].id,
-                                        .return_path = calls[i].return_path, .json = slice("[1,2]")};
+            lb_result_message result = {.id = calls[i].id,
+                                        .rpc_message_id = calls[i].id,
+                                        .return_path = calls[i].return_path,
+                                        .json = slice("[1,2]")};
             e->f->t->result->send(e->f->self, e->consumer, &result, 1, in_ms(1000), &error);
             __atomic_add_fetch(&e->handled, 1, __ATOMIC_RELAXED);
         }
@@ -154,7 +156,8 @@ static void withdraws_calls(void **state)
 {
     (void)state;
     fixture f = fixture_open(NULL);
-    lb_rpc_message sent = make_call(&f, "sent", "auth", "check", 5000), waiting = make_call(&f, "w", "auth", "check", 5000);
+    lb_rpc_message sent = make_call(&f, "sent", "auth", "check", 5000),
+                   waiting = make_call(&f, "w", "auth", "check", 5000);
     const lb_rpc_message *both[] = {&sent, &waiting};
     send_call(&f, &sent, true);
     send_call(&f, &waiting, false);
@@ -178,10 +181,17 @@ static void gives_out_malformed_calls_with_their_problem(void **state)
         {"{\"metadata\":{}}", "no id"},
         {"{\"metadata\":{\"id\":\"x\"}}", "no api_name"},
         {"{\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\"}}", "no procedure_name"},
-        {"{\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"\"}}", "no return_path"},
-        {"{\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"http://x\"}}", "redis+key://"},
-        {"{\"kwargs\":[],\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"redis+key://r\"}}", "kwargs"},
-        {"{\"kwargs\":{\"a\":1,\"a\":2},\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"redis+key://r\"}}", "twice"},
+        {"{\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"\"}}",
+         "no return_path"},
+        {"{\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_path\":\"http://"
+         "x\"}}",
+         "redis+key://"},
+        {"{\"kwargs\":[],\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\",\"return_"
+         "path\":\"redis+key://r\"}}",
+         "kwargs"},
+        {"{\"kwargs\":{\"a\":1,\"a\":2},\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":"
+         "\"p\",\"return_path\":\"redis+key://r\"}}",
+         "twice"},
         {"{\"metadata\":{\"id\":\"\xff\"}}", "not JSON"},
     };
     fixture f = fixture_open(NULL);
@@ -194,7 +204,8 @@ static void gives_out_malformed_calls_with_their_problem(void **state)
             fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].blob, calls[0].problem, bad[i].problem);
     }
     push_raw("{\"kwargs\":{\"a\":1},\"metadata\":{\"id\":7,\"api_name\":\"auth\",\"procedure_name\":\"p\","
-             "\"return_path\":\"redis+key://r\",\"more\":1}}", "7");
+             "\"return_path\":\"redis+key://r\",\"more\":1}}",
+             "7");
     const lb_rpc_message *calls = fetch_calls(&f, consumer, 1);
     assert_null(calls[0].problem);
     assert_slice(calls[0].id, "7");
@@ -212,7 +223,8 @@ static void refuses_large_messages_on_both_sides(void **state)
     large[0] = large[3999] = '"';
     large[4000] = '\0';
     lb_kwarg kwarg = {.name = slice("a"), .json = slice(large)};
-    lb_rpc_message call = make_call(&f, "large", "auth", "check", 5000), small = make_call(&f, "s", "auth", "check", 5000);
+    lb_rpc_message call = make_call(&f, "large", "auth", "check", 5000),
+                   small = make_call(&f, "s", "auth", "check", 5000);
     call.kwargs = &kwarg;
     call.kwargs_count = 1;
     const lb_rpc_message *alone[] = {&call}, *both[] = {&call, &small};
@@ -327,11 +339,13 @@ static void sends_no_call_twice(void **state)
     fixture direct = fixture_open(NULL);
     proxy *p = proxy_start(server);
     fixture f = fixture_on(p->url);
-    lb_rpc_message warm = make_call(&f, "warm", "auth", "check", 5000), call = make_call(&f, "once", "auth", "check", 5000);
+    lb_rpc_message warm = make_call(&f, "warm", "auth", "check", 5000),
+                   call = make_call(&f, "once", "auth", "check", 5000);
     send_call(&f, &warm, true);
     proxy_cut_after(p, TO_CLIENT, 1); /* the answers to the next write do not come through */
     const lb_rpc_message *list[] = {&call};
-    assert_int_equal(f.t->rpc->send(f.self, list, 1, true, in_ms(2000), &f.error), LB_OK); /* it may have been sent */
+    assert_int_equal(f.t->rpc->send(f.self, list, 1, true, in_ms(2000), &f.error),
+                     LB_OK); /* it may have been sent */
     assert_int_equal(redis_int(server, "LLEN", "auth:rpc_queue", NULL), 2);
     fetch_results(&f, 0);
     assert_int_equal(redis_int(server, "LLEN", "auth:rpc_queue", NULL), 2);
@@ -395,7 +409,8 @@ static void works_after_a_restart_of_the_server(void **state)
 static void works_without_blmpop(void **state)
 {
     (void)state;
-    static const char *const arguments[] = {"--rename-command", "BLMPOP", "", "--rename-command", "LMPOP", "", NULL};
+    static const char *const arguments[] = {
+        "--rename-command", "BLMPOP", "", "--rename-command", "LMPOP", "", NULL};
     redis_server *usual = server;
     server = redis_server_start(arguments);
     fixture f = fixture_open(NULL);
@@ -417,10 +432,15 @@ static void answers_on_any_key(void **state)
     fixture f = fixture_open("result_ttl=30");
     void *consumer = open_consumer(&f, "auth");
     push_raw("{\"kwargs\":{},\"metadata\":{\"id\":\"x\",\"api_name\":\"auth\",\"procedure_name\":\"p\","
-             "\"return_path\":\"redis+key://auth.p:result:x\"}}", "x");
+             "\"return_path\":\"redis+key://auth.p:result:x\"}}",
+             "x");
     const lb_rpc_message *calls = fetch_calls(&f, consumer, 1);
-    lb_result_message result = {.id = slice("r"), .rpc_message_id = calls[0].id, .return_path = calls[0].return_path,
-                                .error = true, .json = slice("\"ValueError('no')\""), .trace = slice("line 1\nline 2")};
+    lb_result_message result = {.id = slice("r"),
+                                .rpc_message_id = calls[0].id,
+                                .return_path = calls[0].return_path,
+                                .error = true,
+                                .json = slice("\"ValueError('no')\""),
+                                .trace = slice("line 1\nline 2")};
     assert_ok(f.t->result->send(f.self, NULL, &result, 1, in_ms(1000), &f.error), &f.error);
     assert_in_range(redis_int(server, "TTL", "auth.p:result:x", NULL), 25, 30);
     lb_value *text = redis_command(server, "RPOP", "auth.p:result:x", NULL), *blob = NULL;
@@ -443,10 +463,16 @@ static void reads_foreign_results(void **state)
     (void)state;
     fixture f = fixture_open(NULL);
     const char *key = f.t->result->return_path(f.self).data + strlen("redis+key://");
-    lb_value_free(redis_command(server, "LPUSH", key, "{\"metadata\": {\"rpc_message_id\": \"a\", \"id\": \"1\", \"error\": 1, \"trace\": \"t\"}, \"kwargs\": {\"result\": \"no\"}}", NULL));
-    lb_value_free(redis_command(server, "LPUSH", key, "{\"metadata\": {\"rpc_message_id\": \"b\", \"id\": \"1\"}, \"kwargs\": {}}", NULL));
+    lb_value_free(redis_command(server, "LPUSH", key,
+                                "{\"metadata\": {\"rpc_message_id\": \"a\", \"id\": \"1\", \"error\": 1, "
+                                "\"trace\": \"t\"}, \"kwargs\": {\"result\": \"no\"}}",
+                                NULL));
+    lb_value_free(redis_command(server, "LPUSH", key,
+                                "{\"metadata\": {\"rpc_message_id\": \"b\", \"id\": \"1\"}, \"kwargs\": {}}",
+                                NULL));
     lb_value_free(redis_command(server, "LPUSH", key, "{", NULL));
-    lb_value_free(redis_command(server, "LPUSH", key, "{\"metadata\": {\"rpc_message_id\": \"d\"}, \"kwargs\": 1}", NULL));
+    lb_value_free(redis_command(server, "LPUSH", key,
+                                "{\"metadata\": {\"rpc_message_id\": \"d\"}, \"kwargs\": 1}", NULL));
     const lb_result_message *r = fetch_results(&f, 4);
     assert_slice(r[0].rpc_message_id, "a");
     assert_true(r[0].error);
@@ -471,8 +497,9 @@ static void descriptor_tells_of_results(void **state)
         assert_int_equal(count, 0);
         struct pollfd p = {.fd = f.t->result->descriptor(f.self), .events = POLLIN};
         assert_int_equal(poll(&p, 1, 0), 0);
-        lb_value_free(redis_command(server, "LPUSH", f.t->result->return_path(f.self).data + strlen("redis+key://"),
-                                    "{\"metadata\":{\"rpc_message_id\":\"a\"},\"kwargs\":{\"result\":1}}", NULL));
+        lb_value_free(
+            redis_command(server, "LPUSH", f.t->result->return_path(f.self).data + strlen("redis+key://"),
+                          "{\"metadata\":{\"rpc_message_id\":\"a\"},\"kwargs\":{\"result\":1}}", NULL));
         assert_int_equal(poll(&p, 1, 3000), 1);
         assert_ok(f.t->result->fetch(f.self, 0, &results, &count, &f.error), &f.error);
         assert_int_equal(count, 1);

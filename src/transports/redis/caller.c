@@ -474,7 +474,7 @@ static lb_status send_aside(caller *c, int64_t deadline_ns)
     return LB_OK; /* what was not sent waits for the next fetch, which A will have to reconnect for as well */
 }
 
-/* The results in a reply of the pop. */
+/* Adds the results in a reply of the pop. */
 static lb_status read_results(caller *c, const reply *r, const lb_result_message **results, size_t *count,
                               lb_error *error)
 {
@@ -484,7 +484,9 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
         n++;
     if (!n)
         return LB_OK;
-    lb_result_message *list = arena_alloc(&c->arena, n * sizeof *list);
+    lb_result_message *list = arena_alloc(&c->arena, (*count + n) * sizeof *list);
+    if (list && *count) /* of the reply before */
+        memcpy(list, *results, *count * sizeof *list);
     for (const reply *m = messages; m && list; m = m->next) {
         lb_slice text = reply_is_text(m) ? m->as.text : (lb_slice){"", 0};
         if (!decode_result(&c->arena, text, c->a.in.most, &list[*count]))

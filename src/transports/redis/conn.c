@@ -30,7 +30,8 @@ enum {
     USER_TIMEOUT_MS = 10 * 1000,
     CONNECT_TIMEOUT_LEAST_MS = 10,
 };
-#define IDLE_NS (100 * CLOCK_MS) /* after that a connection may have died unnoticed */
+#define IDLE_NS                                                                                                \
+    (1 * CLOCK_MS) /* after that a look whether it has died is cheap beside what could be lost on it */
 
 void conn_init(conn *c, const redis_options *options, server_features *features, SSL_CTX *tls, int wake_fd)
 {

@@ -306,8 +306,8 @@ static lb_status read_replied(listener *l, const reply *r, lb_error *error)
     return groups_recreate(l, clock_in_ms(ANSWER_MS), error);
 }
 
-/* Reads until the read has been answered; *woken is set when an interrupt had it end early. LB_TIMEOUT: it is still
- * outstanding. */
+/* Reads until the read has been answered; *woken is set when an interrupt had it end early. LB_TIMEOUT: it is
+ * still outstanding. */
 static lb_status finish_read(listener *l, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *c = &l->w.conn;
