@@ -33,7 +33,7 @@ static line begin_message(const subject *s, char *memory, size_t size)
     return l;
 }
 
-static void line_signature(line *l, const subject *s)
+static void line_signature(line *l, const subject *s, const char *lead)
 {
     buffer text = {0};
 
@@ -41,7 +41,7 @@ static void line_signature(line *l, const subject *s)
         return;
     member_print(&text, s->member);
     if (!text.failed) {
-        line_str(l, "; the signature is ");
+        line_str(l, lead);
         line_add(l, (lb_slice){text.data, text.size});
     }
     buffer_free(&text);
@@ -70,7 +70,7 @@ static lb_status refuse_missing(const subject *s, lb_slice name)
 
     line_str(&l, "missing argument ");
     line_quoted(&l, name);
-    line_signature(&l, s);
+    line_signature(&l, s, "; the signature is ");
     return lb_error_set(s->error, s->status, "%s", memory);
 }
 
@@ -90,7 +90,7 @@ static lb_status refuse_unexpected(const subject *s, lb_slice name)
         line_quoted(&l, nearest.best);
         line_str(&l, "?");
     }
-    line_signature(&l, s);
+    line_signature(&l, s, nearest.best.size ? " The signature is " : "; the signature is ");
     return lb_error_set(s->error, s->status, "%s", memory);
 }
 
@@ -162,7 +162,7 @@ static size_t most_bytes(const lb_datum *d)
     size_t escapes = 0;
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\') | (c == 0x7F));
+        escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\'));
     }
     return text.size + 5 * escapes + 16;
 }
