@@ -153,18 +153,60 @@ static lb_slice datum_text(const lb_datum *d)
     return d->kind == LB_DATUM_STR ? slice_of(d->as.str) : d->as.slice;
 }
 
+/* Whether a byte in the word is one that JSON escapes, or not ASCII. The highest bit of a byte tells. */
+static bool has_special(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
+
+    return ((word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & high) != 0;
+}
+
+/* Whether the text is its own JSON form, but for the quotes. */
+static bool is_plain(lb_slice text)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= text.size; i += 8) {
+        uint64_t word;
+        memcpy(&word, text.data + i, sizeof word);
+        if (has_special(word))
+            return false;
+    }
+    for (; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
 /* The most bytes that writing the scalar takes, the room that printing an escape asks for included. */
 static size_t most_bytes(const lb_datum *d)
 {
+    size_t escapes = 0;
+
     if (types_of_datum(d) != TYPES_STRING)
         return 40;
     lb_slice text = datum_text(d);
-    size_t escapes = 0;
+    if (is_plain(text))
+        return text.size + 2;
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
         escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\'));
     }
     return text.size + 5 * escapes + 16;
+}
+
+/* False: it is not UTF-8. */
+static bool write_string(buffer *out, lb_slice text)
+{
+    if (!is_plain(text))
+        return buffer_json_string(out, text.data, text.size);
+    buffer_char(out, '"');
+    buffer_add(out, text.data, text.size);
+    buffer_char(out, '"');
+    return true;
 }
 
 /* Appends the JSON text of a scalar. False: a string that is not UTF-8. */
@@ -184,10 +226,8 @@ static bool write_scalar(buffer *out, const lb_datum *d)
         json_write_float(out, d->as.f);
         return true;
     default:
-        if (types_of_datum(d) == TYPES_STRING) {
-            lb_slice text = datum_text(d);
-            return buffer_json_string(out, text.data, text.size);
-        }
+        if (types_of_datum(d) == TYPES_STRING)
+            return write_string(out, datum_text(d));
         buffer_literal(out, "null");
         return true;
     }
