@@ -148,6 +148,9 @@ static bool is_hidden_bool(const validator *v, const lb_datum *d)
            (d->kind == LB_DATUM_INT || d->kind == LB_DATUM_UINT) && d->as.u <= 1;
 }
 
+/* Whether the schema takes all values of that type. */
+static bool takes(const validator *v, types type) { return !v || (v->exact && (v->types & type)); }
+
 static lb_slice datum_text(const lb_datum *d)
 {
     return d->kind == LB_DATUM_STR ? slice_of(d->as.str) : d->as.slice;
@@ -189,24 +192,11 @@ static size_t most_bytes(const lb_datum *d)
     if (types_of_datum(d) != TYPES_STRING)
         return 40;
     lb_slice text = datum_text(d);
-    if (is_plain(text))
-        return text.size + 2;
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
         escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\'));
     }
     return text.size + 5 * escapes + 16;
-}
-
-/* False: it is not UTF-8. */
-static bool write_string(buffer *out, lb_slice text)
-{
-    if (!is_plain(text))
-        return buffer_json_string(out, text.data, text.size);
-    buffer_char(out, '"');
-    buffer_add(out, text.data, text.size);
-    buffer_char(out, '"');
-    return true;
 }
 
 /* Appends the JSON text of a scalar. False: a string that is not UTF-8. */
@@ -226,8 +216,10 @@ static bool write_scalar(buffer *out, const lb_datum *d)
         json_write_float(out, d->as.f);
         return true;
     default:
-        if (types_of_datum(d) == TYPES_STRING)
-            return write_string(out, datum_text(d));
+        if (types_of_datum(d) == TYPES_STRING) {
+            lb_slice text = datum_text(d);
+            return buffer_json_string(out, text.data, text.size);
+        }
         buffer_literal(out, "null");
         return true;
     }
@@ -259,14 +251,18 @@ static lb_status encode_scalar(const subject *s, lb_slice name, const validator 
                                buffer *out)
 {
     size_t start = out->size;
-    const lb_datum boolean = lb_datum_bool(given->as.u != 0);
-    const lb_datum *d = is_hidden_bool(v, given) ? &boolean : given;
+    const lb_datum *d = given;
+    lb_datum boolean;
 
+    if (is_hidden_bool(v, given)) {
+        boolean = lb_datum_bool(given->as.u != 0);
+        d = &boolean;
+    }
     if (d->kind == LB_DATUM_FLOAT && !isfinite(d->as.f))
         return refuse(s, name, "", "expected a finite number: JSON has neither NaN nor infinities");
     if (!write_scalar(out, d))
         return refuse(s, name, "", "the string is not UTF-8");
-    if (!v || (v->exact && (v->types & types_of_datum(d))))
+    if (takes(v, types_of_datum(d)))
         return out->failed ? no_memory(s) : LB_OK;
     return check_text(s, name, v, out, start, !(v->types & types_of_datum(d)));
 }
@@ -312,12 +308,31 @@ static lb_status encode(const subject *s, lb_slice name, const validator *v, con
 
 /* ---- Arguments, outbound ---------------------------------------------------------------------------- */
 
+/* Most arguments: a string that needs nothing but quotes, for a parameter that takes any string. */
+static bool encode_plain_string(const validator *v, const lb_datum *d, arena *memory, lb_kwarg *kwarg)
+{
+    if (types_of_datum(d) != TYPES_STRING || !takes(v, TYPES_STRING))
+        return false;
+    lb_slice text = datum_text(d);
+    char *json = is_plain(text) ? arena_alloc(memory, text.size + 2) : NULL;
+    if (!json)
+        return false;
+    json[0] = '"';
+    if (text.size)
+        memcpy(json + 1, text.data, text.size);
+    json[text.size + 1] = '"';
+    kwarg->json = (lb_slice){json, text.size + 2};
+    return true;
+}
+
 static lb_status encode_argument(const subject *s, const validator *v, const lb_datum *d, arena *memory,
                                  lb_kwarg *kwarg)
 {
     buffer out = {0};
     lb_status status;
 
+    if (encode_plain_string(v, d, memory, kwarg))
+        return LB_OK;
     if (!is_tree(d)) {
         out.capacity = most_bytes(d);
         out.data = arena_alloc(memory, out.capacity);
