@@ -224,6 +224,8 @@ lb_status lb_start(lb_bus *bus, lb_error *error)
             lb_error_set(error, LB_SYSTEM, "the worker's threads could not be started: %s", strerror(errno));
     if (status != LB_OK)
         lb_stop(bus, -1, NULL);
+    else
+        lb_log(LB_LOG_INFO, "Ready.");
     return status;
 }
 

@@ -60,12 +60,12 @@ static int set_log_level(const invocation *in)
 
 static int run_command(invocation *in, int argc, char **argv)
 {
-    int code = options_parse(in, argc, argv);
+    int code = flags_parse(in, argc, argv);
 
     if (code != CLI_OK)
         return code;
     if (in->help) {
-        options_help(stdout, in);
+        flags_help(stdout, in);
         return finish_output(in);
     }
     if (in->log_level && (code = set_log_level(in)) != CLI_OK)
@@ -80,11 +80,11 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
 
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of the write */
     if (!name) {
-        options_help(stderr, &in);
+        flags_help(stderr, &in);
         return CLI_USAGE;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        options_help(stdout, &in);
+        flags_help(stdout, &in);
         return finish_output(&in);
     }
     in.command = strcmp(name, "--version") == 0 ? &cmd_version : find_command(name);

@@ -50,15 +50,15 @@ typedef struct command {
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
-/* ---- options.c: argv by the tables, and the help that they give */
+/* ---- flags.c: argv by the tables, and the help that they give */
 
 /* Fills *in from what follows the command's name. CLI_OK, or CLI_USAGE with the message printed. The arguments
  * are moved together at the front of argv. */
-int options_parse(invocation *in, int argc, char **argv);
-void options_help(FILE *out, const invocation *in); /* of in->command, or of the program */
+int flags_parse(invocation *in, int argc, char **argv);
+void flags_help(FILE *out, const invocation *in); /* of in->command, or of the program */
 /* Numbers of flags; false when the text is none or not in range. */
-bool options_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
-bool options_count(const char *text, uint64_t *count);     /* above 0 */
+bool flags_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
+bool flags_count(const char *text, uint64_t *count);     /* above 0 */
 
 /* Prints a message with a pointer to --help, and returns CLI_USAGE. */
 int usage_error(const invocation *in, const char *format, ...) LB_PRINTF(2, 3);
@@ -88,8 +88,8 @@ typedef struct colours {
 colours colours_for(FILE *stream);
 /* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. */
 void print_safe(FILE *out, const char *text);
-/* A value as JSON and a newline: indented on a terminal, else compact. */
-bool print_json(FILE *out, const lb_value *value);
+/* Prints a value on stdout as JSON, indented on a terminal, and a newline; the exit code. */
+int print_result(const invocation *in, const lb_value *value);
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
 

@@ -24,13 +24,6 @@ static int remote_failure(const invocation *in, const lb_error *error)
     return CLI_FAILURE;
 }
 
-static int show_no_memory(const invocation *in)
-{
-    lb_error error = {.status = LB_NO_MEMORY};
-
-    return failure(in, &error);
-}
-
 static int call(invocation *in)
 {
     outgoing o = {0};
@@ -40,11 +33,10 @@ static int call(invocation *in)
 
     if (code != CLI_OK)
         goto out;
-    if (lb_call(o.bus, o.name, o.args, &result, &error) == LB_OK) {
-        code = print_json(stdout, result) ? finish_output(in) : show_no_memory(in);
-    } else {
+    if (lb_call(o.bus, o.name, o.args, &result, &error) == LB_OK)
+        code = print_result(in, result);
+    else
         code = error.status == LB_REMOTE_ERROR ? remote_failure(in, &error) : failure(in, &error);
-    }
 out:
     lb_value_free(result);
     outgoing_free(&o);

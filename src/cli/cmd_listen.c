@@ -59,7 +59,7 @@ static bool print_line(const lb_event *event)
     return made;
 }
 
-static bool print_for_people(const lb_event *event, const colours *c)
+static void print_for_people(const lb_event *event, const colours *c)
 {
     char clock[16];
     time_t now = time(NULL);
@@ -82,7 +82,6 @@ static bool print_for_people(const lb_event *event, const colours *c)
         putchar('\n');
         free(value);
     }
-    return true;
 }
 
 static lb_status print_event(const lb_event *event, void *data)
@@ -92,7 +91,9 @@ static lb_status print_event(const lb_event *event, void *data)
     if (p->left == 0 || p->write_error)
         return LB_OK;
     errno = 0;
-    if (!(p->for_people ? print_for_people(event, &p->colours) : print_line(event)))
+    if (p->for_people)
+        print_for_people(event, &p->colours);
+    else if (!print_line(event))
         return LB_RETRY; /* memory is short */
     if (fflush(stdout) != 0 || ferror(stdout))
         p->write_error = errno ? errno : EIO;
@@ -146,6 +147,8 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
     buffer_free(&events);
     if (status == LB_OK)
         status = note_unknown(in, bus, &error);
+    if (status == LB_OK && isatty(STDERR_FILENO))
+        fprintf(stderr, "Listening. Ctrl-C ends it.\n");
     if (status == LB_OK)
         status = lb_run(bus, LB_RUN_SIGNALS, &error);
     if (status == LB_OK && p->write_error && p->write_error != EPIPE)
@@ -163,7 +166,7 @@ static int listen_command(invocation *in)
 
     if (in->count == 0)
         return usage_error(in, "expected %s", in->command->arguments);
-    if (in->events_count && !options_count(in->events_count, &p.left))
+    if (in->events_count && !flags_count(in->events_count, &p.left))
         return usage_error(in, "--count: expected a whole number above 0, got \"%s\"", in->events_count);
     if (!in->log_level)
         lb_log_set_level(LB_LOG_WARNING);

@@ -43,7 +43,7 @@ int outgoing_prepare(const invocation *in, const char *half, outgoing *o)
         return usage_error(in, "expected %s", in->command->arguments);
     if (read_arguments(in, o, &t, &error) != LB_OK)
         return usage_error(in, "%s", error.message);
-    if (in->timeout && !options_seconds(in->timeout, &options.rpc_timeout_ms))
+    if (in->timeout && !flags_seconds(in->timeout, &options.rpc_timeout_ms))
         return usage_error(in, "--timeout: expected seconds above 0, like 2.5, got \"%s\"", in->timeout);
     options.event_fire_timeout_ms = options.rpc_timeout_ms;
     if (!in->log_level)

@@ -33,29 +33,34 @@ void print_safe(FILE *out, const char *text)
     }
 }
 
-bool print_json(FILE *out, const lb_value *value)
+static bool print_json(const lb_value *value)
 {
-    bool for_people = isatty(fileno(out));
+    bool for_people = isatty(STDOUT_FILENO);
     char *text = for_people ? lb_value_pretty(value, NULL) : lb_value_json(value, NULL);
 
     if (!text)
         return false;
     if (for_people)
-        print_safe(out, text);
+        print_safe(stdout, text);
     else
-        fputs(text, out);
-    fputc('\n', out);
+        fputs(text, stdout);
+    putchar('\n');
     free(text);
     return true;
+}
+
+int print_result(const invocation *in, const lb_value *value)
+{
+    lb_error error = {.status = LB_NO_MEMORY};
+
+    return print_json(value) ? finish_output(in) : failure(in, &error);
 }
 
 int finish_output(const invocation *in)
 {
     lb_error error = {0};
 
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return CLI_OK;
-    if (errno == EPIPE)
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
         return CLI_OK;
     lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(errno));
     return failure(in, &error);

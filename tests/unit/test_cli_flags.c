@@ -21,7 +21,7 @@ static parsed parse(const command *c, const char *const *words)
         p.argv[argc] = (char *)(uintptr_t)words[argc];
         argc++;
     }
-    p.code = options_parse(&p.in, argc, p.argv);
+    p.code = flags_parse(&p.in, argc, p.argv);
     return p;
 }
 #define PARSE(c, ...) parse(&(c), (const char *const[]){__VA_ARGS__, NULL})
@@ -92,7 +92,7 @@ static void a_binary_of_its_own_loads_no_modules(void **state)
     char *argv[] = {"--bus", "x"};
     invocation in = {.program = "shop", .command = &cmd_run, .setup = no_setup};
 
-    assert_int_equal(options_parse(&in, 2, argv), CLI_USAGE);
+    assert_int_equal(flags_parse(&in, 2, argv), CLI_USAGE);
     assert_null(in.bus);
 }
 
@@ -105,7 +105,7 @@ static char *help_text(const command *c, lb_setup_fn setup)
     FILE *out = open_memstream(&text, &size);
 
     assert_non_null(out);
-    options_help(out, &in);
+    flags_help(out, &in);
     fclose(out);
     return text;
 }
@@ -157,18 +157,18 @@ static void numbers(void **state)
     int ms = 0;
     uint64_t count = 0;
 
-    assert_true(options_seconds("2.5", &ms));
+    assert_true(flags_seconds("2.5", &ms));
     assert_int_equal(ms, 2500);
-    assert_true(options_seconds("0.0001", &ms));
+    assert_true(flags_seconds("0.0001", &ms));
     assert_int_equal(ms, 1);
     const char *const no_seconds[] = {"", "0", "-1", "x", "1s", "nan", "inf", "1e30"};
     for (size_t i = 0; i < sizeof no_seconds / sizeof *no_seconds; i++)
-        assert_false(options_seconds(no_seconds[i], &ms));
-    assert_true(options_count("12", &count));
+        assert_false(flags_seconds(no_seconds[i], &ms));
+    assert_true(flags_count("12", &count));
     assert_int_equal(count, 12);
     const char *const no_counts[] = {"", "0", "-1", "1.5", " 1", "99999999999999999999", "x"};
     for (size_t i = 0; i < sizeof no_counts / sizeof *no_counts; i++)
-        assert_false(options_count(no_counts[i], &count));
+        assert_false(flags_count(no_counts[i], &count));
 }
 
 static const char *nearest_of(const char *wanted, const char *const *names)

@@ -106,7 +106,7 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
     return 2;
 }
 
-int options_parse(invocation *in, int argc, char **argv)
+int flags_parse(invocation *in, int argc, char **argv)
 {
     bool flags_end = false;
 
@@ -169,7 +169,7 @@ static void program_help(FILE *out, const invocation *in)
     fprintf(out, "\n\"%s COMMAND --help\" shows the flags of a command.\n", in->program);
 }
 
-void options_help(FILE *out, const invocation *in)
+void flags_help(FILE *out, const invocation *in)
 {
     if (in->command)
         command_help(out, in);
@@ -179,7 +179,7 @@ void options_help(FILE *out, const invocation *in)
 
 /* ---- Numbers ---------------------------------------------------------------------------------------- */
 
-bool options_seconds(const char *text, int *milliseconds)
+bool flags_seconds(const char *text, int *milliseconds)
 {
     char *end;
     double seconds = strtod(text, &end);
@@ -190,7 +190,7 @@ bool options_seconds(const char *text, int *milliseconds)
     return true;
 }
 
-bool options_count(const char *text, uint64_t *count)
+bool flags_count(const char *text, uint64_t *count)
 {
     if (*text == '\0' || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text))
         return false;

@@ -1,0 +1,85 @@
+/* What the tests of the command line share: running the built program against a Redis and a cache of their own.
+ */
+#ifndef TESTS_CLI_HARNESS_H
+#define TESTS_CLI_HARNESS_H
+
+#include "support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEADLINE_MS 20000
+
+typedef struct cli {
+    redis_server *redis;
+    char *folder; /* temporary; the working directory of the programs, and their cache */
+    char url[160], cache[160], home[160];
+} cli;
+
+static inline void cli_open(cli *c)
+{
+    c->redis = redis_server_start(NULL);
+    c->folder = temporary_directory();
+    snprintf(c->url, sizeof c->url, "LIGHTBUS_URL=%s", c->redis->url);
+    snprintf(c->cache, sizeof c->cache, "XDG_CACHE_HOME=%s/cache", c->folder);
+    snprintf(c->home, sizeof c->home, "HOME=%s", c->folder);
+}
+
+static inline void cli_close(cli *c)
+{
+    redis_server_stop(c->redis);
+    free(c->folder);
+}
+
+/* Starts `lightbus WORDS...`; `setting` ("NAME=value" or NULL) is added to its environment. */
+static inline program *cli_start(const cli *c, const char *setting, const char *const *words)
+{
+    const char *argv[16] = {LIGHTBUS_PROGRAM};
+    const char *environment[] = {c->url, c->cache, c->home, "NO_COLOR=", setting, NULL};
+
+    for (size_t i = 0; words[i]; i++)
+        argv[i + 1] = words[i];
+    return program_start(argv, environment, c->folder);
+}
+#define START(c, ...) cli_start((c), NULL, (const char *const[]){__VA_ARGS__, NULL})
+
+static inline void assert_contains(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("expected \"%s\" in: %s", part, text);
+}
+
+/* Waits for the program's end and checks its exit code and that its output holds `part`; NULL: that it has
+ * none. */
+static inline void cli_ends(program *p, int code, const char *part)
+{
+    int got = program_wait(p, DEADLINE_MS);
+
+    if (got != code)
+        fail_msg("exit code %d, expected %d; its output: %s", got, code, p->text);
+    if (part)
+        assert_contains(p->text, part);
+    else
+        assert_string_equal(p->text, "");
+    program_free(p);
+}
+#define RUN(c, code, part, ...) cli_ends(START((c), __VA_ARGS__), (code), (part))
+
+/* Starts the service in tests/integration/cli_service, and waits until it is ready. */
+static inline program *cli_service(const cli *c)
+{
+    program *p = START(c, "run", "--bus", TESTS_DIR "/integration/cli_service", "-s", "talker");
+
+    program_expect(p, "Ready.", DEADLINE_MS);
+    return p;
+}
+
+static inline void cli_stop(program *p)
+{
+    child_kill(p->pid, SIGTERM);
+    cli_ends(p, 0, "Lightbus has stopped.");
+}
+
+#endif
