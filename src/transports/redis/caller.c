@@ -193,10 +193,12 @@ static void drop_expired(push_queue *q)
     q->count = kept;
 }
 
-/* Every call's expiry key first, then the calls: a worker that is fast must find the key. */
-static void write_calls(conn *c, const push_queue *q)
+/* Every call's expiry key first, then the calls: a worker that is fast must find the key. The bytes that the
+ * replies take at least. */
+static size_t write_calls(conn *c, const push_queue *q)
 {
     int64_t now = clock_now();
+    size_t replies = 0;
     for (const push *item = q->items; item < q->items + q->count; item++) {
         int64_t ms = item->deadline_ns == LB_FOREVER ? 0 : (item->deadline_ns - now + CLOCK_MS - 1) / CLOCK_MS;
         command_begin(&c->out, ms ? 5 : 3);
@@ -207,13 +209,14 @@ static void write_calls(conn *c, const push_queue *q)
             command_str(&c->out, "PX");
             command_int(&c->out, ms > 0 ? ms : 1);
         }
-        conn_expect(c, REPLY_OF_SET);
+        replies += REPLY_OF_SET;
     }
     for (size_t i = 0, end; i < q->count; i = end) {
         end = push_run(q, i, q->count);
         push_write(q, &c->out, "RPUSH", i, end);
-        conn_expect(c, REPLY_OF_PUSH);
+        replies += REPLY_OF_PUSH;
     }
+    return replies;
 }
 
 static bool all_answered(const answers *a, const push_queue *q) { return a->pushes == q->count; }
@@ -258,7 +261,7 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
     if (status != LB_OK)
         return status;
     conn_release(&c->b);
-    write_calls(&c->b, q);
+    conn_expect(&c->b, write_calls(&c->b, q) - 1); /* no other reply follows: the last byte must wake us */
     int64_t until = answer_deadline(deadline_ns);
     status = conn_send(&c->b, until, &started, error);
     if (status != LB_OK)
@@ -438,7 +441,7 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
         return status;
     take_pending(c, &c->in_flight);
     c->answered = (answers){0, 0};
-    write_calls(&c->a, &c->in_flight);
+    conn_expect(&c->a, write_calls(&c->a, &c->in_flight));
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
     c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
     c->pop_index = 0;
