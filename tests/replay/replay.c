@@ -503,6 +503,7 @@ static bool open_stage(run *r)
     if (r->password)
         freeReplyObject(feed_command(&r->feed, "CONFIG SET requirepass %s", r->password));
     recorder_notes(r->stage->recorder, &r->position);
+    r->begin = r->position;
     if (r->scenario->differences & REPLIES_LOST && r->direction == AS_CLIENT)
         recorder_lose_reply(r->stage->recorder);
     return true;
@@ -600,6 +601,11 @@ bool replay(const stage *stage, const scenario *scenario, enum direction directi
     compare(r);
     if (r->failed && r->log.size)
         buffer_printf(report, "  the log of our side:\n%s", buffer_text(&r->log));
+    if (r->failed && getenv("LIGHTBUS_REPLAY_NOTES")) {
+        size_t end;
+        const char *notes = recorder_notes(stage->recorder, &end);
+        buffer_printf(report, "  the notes of the recorder:\n%.*s", (int)(end - r->begin), notes + r->begin);
+    }
     agreed = !r->failed;
     close_stage(r);
     return agreed;

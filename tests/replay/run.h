@@ -42,7 +42,7 @@ typedef struct run {
     int database, refusals;
     int64_t outage_ends_ms; /* 0: Redis is there */
     commands notes;
-    size_t position; /* in the recorder's notes */
+    size_t begin, position; /* in the recorder's notes */
     facts handled;
     buffer log;
     part parts[PARTS_MAX];
