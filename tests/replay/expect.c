@@ -155,7 +155,7 @@ static void expect_survival(run *r, facts *f)
             facts_add(f, FACT_SERVES, 0, "%s:rpc_queue", (*api)->name);
     for (size_t i = 0; i < r->vector->commands.count; i++) {
         const command *c = &r->vector->commands.list[i];
-        fired e;
+        fired e = {.kwargs = NULL};
         if (!run_plays(r, c->role) && read_fired(c, &e))
             for (size_t k = 0; k < r->part_count; k++) {
                 lb_value_iterator it = lb_value_iterate(r->parts[k].listeners);
@@ -208,6 +208,8 @@ void expected_facts(run *r, facts *f)
 void forget_facts(run *r, facts *actual)
 {
     facts_drop(actual, PROBE_ID);
+    if (r->direction == AS_CLIENT) /* a caller that waits no longer withdraws its call (S8) */
+        facts_drop_kind(actual, FACT_TAKES);
     for (size_t i = 0; i < r->probe_count; i++)
         facts_drop(actual, r->probes[i]);
     if (!(r->scenario->differences & BURIED))

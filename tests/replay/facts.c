@@ -245,7 +245,7 @@ static long long life_ms(const scan *s, size_t from, const char *key)
 /* Whether some command waits on the list that a return path names. */
 static bool awaits(const scan *s, const char *return_path)
 {
-    const char *key = strstr(return_path, "://");
+    const char *key = return_path ? strstr(return_path, "://") : NULL;
 
     for (size_t i = 0; key && i < s->commands->count; i++) {
         const command *c = &s->commands->list[i];
@@ -289,7 +289,7 @@ static void read_call(scan *s, const command *c, lb_slice message)
     if (s->calls < s->how->expiry_count && s->how->expiry_ms[s->calls])
         ms = s->how->expiry_ms[s->calls];
     write_call(&text, argument_text(c, 1), message, expiry, ms);
-    if (!has_text(lb_value_get(metadata, "return_path")) ||
+    if (!*c->role && /* Python's are on a key of their own */
         !awaits(s, lb_value_str(lb_value_get(metadata, "return_path"))))
         buffer_str(&text, ", and its answer is not awaited");
     add_buffer(s->facts, FACT_CALL, c->number, &text);

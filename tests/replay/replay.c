@@ -439,6 +439,8 @@ static bool is_fed(const run *r, const command *c)
         return false;
     if (text_starts(argument_text(c, 1), "schema") && hides_schemas(r))
         return false;
+    if (command_is(c, "XREADGROUP") && r->direction == AS_CLIENT)
+        return false; /* the group is a worker's, which nobody plays */
     return is_one_of(c, has_kind(r, c->role, "worker") ? of_worker : of_others);
 }
 

@@ -22,7 +22,9 @@ static const scenario scenarios[] = {
     {"e03_event_several_listeners", .directions = AS_BOTH},
     {"e04_event_two_services", .directions = AS_BOTH},
     {"e06_event_per_event", .directions = AS_BOTH},
-    {"e06b_event_per_event_wildcard", .directions = AS_BOTH},
+    /* Python's listener hears nothing, since it waits on a stream that nobody writes to; ours refuses to start
+     */
+    {"e06b_event_per_event_wildcard", .directions = AS_CLIENT},
     {"e09_event_listener_error_shutdown", .directions = AS_BOTH, .differences = STOPS},
     {"e09b_event_on_error_log", .directions = AS_BOTH},
     {"e09c_event_on_error_log_buspath", .directions = AS_BOTH, .differences = SURVIVES},
