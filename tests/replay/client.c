@@ -165,6 +165,7 @@ static void play_call(run *r, part *p, const command *c)
     lb_value *message = NULL;
     const lb_value *metadata;
     const command *answer;
+    const attempt *other;
     char name[256];
     call *one = &r->calls[r->call_count];
     int timeout_ms;
@@ -185,10 +186,11 @@ static void play_call(run *r, part *p, const command *c)
     answer = find_answer(r, p, one->key);
     if (answer)
         lb_value_parse(answer->arguments[2].data, answer->arguments[2].size, &one->answer, NULL);
-    timeout_ms = choose_timeout(r, answer != NULL);
-    r->expiry_ms[r->call_count] = timeout_ms                               ? timeout_ms
-                                  : r->scenario->differences & OWN_TIMEOUT ? p->rpc_timeout_ms
-                                                                           : 0;
+    other = find_attempt(r, p, one->nth);
+    timeout_ms = choose_timeout(r, one->answer && !(other && other->status == LB_TIMEOUT));
+    r->expiry_ms[r->call_count] = timeout_ms                                 ? timeout_ms
+                                  : (r->scenario->differences & OWN_TIMEOUT) ? p->rpc_timeout_ms
+                                                                             : 0;
     r->call_count++;
     snprintf(name, sizeof(name), "%s.%s", lb_value_str(lb_value_get(metadata, "api_name")),
              lb_value_str(lb_value_get(metadata, "procedure_name")));

@@ -58,6 +58,9 @@ typedef struct run {
 bool run_plays(const run *r, const char *role);
 void run_look(run *r); /* reads the recorder's notes and what the actors say */
 
+/* The stream of a pair of API and event. */
+void stream_name(const run *r, const part *p, const lb_value *pair, char *out, size_t size);
+
 /* client.c */
 void client_attempts(run *r, part *p);                /* what the recorded client tried in vain */
 void client_play(run *r, part *p, const command *c);  /* a recorded command of a client */
