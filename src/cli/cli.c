@@ -78,7 +78,8 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
     invocation in = {.program = base_name(argc > 0 ? argv[0] : NULL), .setup = setup};
     const char *name = argc > 1 ? argv[1] : NULL;
 
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of the write */
+    signal(SIGPIPE, SIG_IGN);         /* a reader that went away is an error of the write */
+    setvbuf(stderr, NULL, _IOLBF, 0); /* lines that do not mix with those of the log */
     if (!name) {
         flags_help(stderr, &in);
         return CLI_USAGE;
