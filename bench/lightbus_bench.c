@@ -185,7 +185,8 @@ static void call_once(lb_bus *bus)
 {
     lb_error error = {0};
     lb_value *result = NULL;
-    expect_hello(lb_call(bus, "bench.api.echo", LB_ARGS(LB("n", 12345)), &result, &error), result, &error);
+    lb_status status = lb_call(bus, "bench.api.echo", LB_ARGS(LB("n", 12345)), &result, &error);
+    expect_hello(status, result, &error);
 }
 
 static void rpc_seq(const run *r)
@@ -227,7 +228,8 @@ static void flight_end(flight *f)
 {
     lb_error error = {0};
     lb_value *result = NULL;
-    expect_hello(lb_call_end(f->call, &result, &error), result, &error);
+    lb_status status = lb_call_end(f->call, &result, &error);
+    expect_hello(status, result, &error);
 }
 
 /* 50 calls in flight: when the oldest has ended, another begins. */

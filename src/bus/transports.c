@@ -1,5 +1,5 @@
 /* The registry of transports: found by the scheme of a URL. */
-#include "../transports/redis/redis.h"
+#include "../base/builtin.h"
 #include "bus.h"
 
 #include <string.h>
@@ -7,8 +7,17 @@
 #define MOST_TRANSPORTS 16
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static const lb_transport *registry[MOST_TRANSPORTS] = {&redis_transport};
-static size_t registry_count = 1;
+static const lb_transport *registered[MOST_TRANSPORTS];
+static size_t registered_count;
+
+/* The built-in transports, then the registered ones, then NULL. registry_lock is held. */
+static const lb_transport *nth(size_t i)
+{
+    if (i < builtin_transports_count)
+        return builtin_transports[i];
+    i -= builtin_transports_count;
+    return i < registered_count ? registered[i] : NULL;
+}
 
 static bool answers_to(const lb_transport *t, lb_slice scheme)
 {
@@ -24,9 +33,10 @@ static bool answers_to(const lb_transport *t, lb_slice scheme)
 /* registry_lock is held */
 static const lb_transport *find(lb_slice scheme)
 {
-    for (size_t i = 0; i < registry_count; i++)
-        if (answers_to(registry[i], scheme))
-            return registry[i];
+    const lb_transport *t;
+    for (size_t i = 0; (t = nth(i)); i++)
+        if (answers_to(t, scheme))
+            return t;
     return NULL;
 }
 
@@ -40,9 +50,10 @@ const lb_transport *transport_find(const char *url, lb_error *error)
     pthread_mutex_lock(&registry_lock);
     const lb_transport *t = find(scheme);
     char known[256] = "";
-    for (size_t i = 0; i < registry_count; i++) {
+    const lb_transport *other;
+    for (size_t i = 0; (other = nth(i)); i++) {
         strncat(known, i ? " " : "", sizeof known - strlen(known) - 1);
-        strncat(known, registry[i]->schemes, sizeof known - strlen(known) - 1);
+        strncat(known, other->schemes, sizeof known - strlen(known) - 1);
     }
     pthread_mutex_unlock(&registry_lock);
     if (!t)
@@ -67,11 +78,11 @@ lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
                                   transport->name, (int)size, at);
         at += size + strspn(at + size, " ");
     }
-    if (status == LB_OK && registry_count == MOST_TRANSPORTS)
+    if (status == LB_OK && registered_count == MOST_TRANSPORTS)
         status = lb_error_set(error, LB_NO_SPACE, "transport %s: %d transports are registered already",
                               transport->name, MOST_TRANSPORTS);
     if (status == LB_OK)
-        registry[registry_count++] = transport;
+        registered[registered_count++] = transport;
     pthread_mutex_unlock(&registry_lock);
     return status;
 }

@@ -445,6 +445,7 @@ static const type *parse_union(parser *p)
 
 static const type *parse_type(parser *p)
 {
+    peek(p);
     if (p->nesting == MOST_NESTING)
         return wrong(p, "types nested deeper than 64 levels", (lb_slice){0}, p->at);
     p->nesting++;

@@ -1,12 +1,12 @@
-/* Edit distance over a single row (Levenshtein). Words longer than MOST_LENGTH are never near anything: names
- * from the bus may be of any size, and the row lives on the stack. */
+/* Edit distance over a single row (Levenshtein), blind to case. Words longer than MOST_LENGTH are never near
+ * anything: names from the bus may be of any size, and the row lives on the stack. */
 #include "suggest.h"
-
-#include <string.h>
 
 #define MOST_LENGTH 64
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c; }
 
 static size_t edit_distance(lb_slice a, lb_slice b)
 {
@@ -19,7 +19,7 @@ static size_t edit_distance(lb_slice a, lb_slice b)
         row[0] = i;
         for (size_t j = 1; j <= b.size; j++) {
             size_t above = row[j];
-            size_t replaced = diagonal + (a.data[i - 1] != b.data[j - 1]);
+            size_t replaced = diagonal + (lower(a.data[i - 1]) != lower(b.data[j - 1]));
             row[j] = smaller(replaced, smaller(above, row[j - 1]) + 1);
             diagonal = above;
         }

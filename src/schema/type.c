@@ -2,6 +2,7 @@
 #include "type.h"
 
 #include <math.h>
+#include <strings.h>
 
 #include "../base/json.h"
 #include "json_schema.h"
@@ -18,9 +19,9 @@ static const char *const words[] = {
 
 /* What people write who come from elsewhere. */
 static const char *const foreign[][2] = {
-    {"string", "str"},   {"text", "str"},     {"integer", "int"}, {"long", "int"}, {"number", "float"},
-    {"double", "float"}, {"boolean", "bool"}, {"object", "dict"}, {"map", "dict"}, {"array", "list"},
-    {"none", "null"},    {"None", "null"},    {"Any", "any"},     {"set", "list"},
+    {"string", "str"},   {"text", "str"},     {"integer", "int"},  {"long", "int"},
+    {"number", "float"}, {"double", "float"}, {"boolean", "bool"}, {"object", "dict"},
+    {"map", "dict"},     {"array", "list"},   {"none", "null"},    {"set", "list"},
 };
 
 const type *type_simple(type_kind kind)
@@ -53,7 +54,7 @@ lb_slice type_suggest(lb_slice word)
     suggestion s = suggestion_for(word);
 
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (slice_is(word, foreign[i][0]))
+        if (word.size == strlen(foreign[i][0]) && strncasecmp(word.data, foreign[i][0], word.size) == 0)
             return slice_of(foreign[i][1]);
     for (size_t i = 0; i < WORDS; i++)
         if (words[i])

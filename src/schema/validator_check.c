@@ -135,6 +135,15 @@ static bool not_listed(const lb_value *listed, const lb_value *value, const way 
 
 /* ---- Types and values ------------------------------------------------------------------------------- */
 
+static bool is_whole(double number)
+{
+    const double fractions_end = 4503599627370496.0; /* 2^52: doubles have no fractions from here on */
+
+    if (number > -fractions_end && number < fractions_end)
+        return (double)(int64_t)number == number;
+    return isfinite(number);
+}
+
 types types_of_value(const lb_value *value)
 {
     switch (lb_value_type_of(value)) {
@@ -145,10 +154,8 @@ types types_of_value(const lb_value *value)
     case LB_TYPE_INT:
     case LB_TYPE_UINT:
         return TYPES_INTEGER;
-    case LB_TYPE_FLOAT: {
-        double number = lb_value_float(value);
-        return isfinite(number) && floor(number) == number ? TYPES_INTEGER : TYPES_FRACTION;
-    }
+    case LB_TYPE_FLOAT:
+        return is_whole(lb_value_float(value)) ? TYPES_INTEGER : TYPES_FRACTION;
     case LB_TYPE_STR:
         return TYPES_STRING;
     case LB_TYPE_LIST:

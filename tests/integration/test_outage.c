@@ -1,0 +1,273 @@
+/* S30: the connection comes back by itself and nothing spins meanwhile. S31: a half-open connection is given
+ * up. S10 and S3 during outages are in test_event_delivery.c and test_rpc_deadlines.c. */
+#include "worker.h"
+
+#include <stdio.h>
+
+typedef struct shared {
+    int calls, events;
+} shared;
+
+static lb_status work(lb_request *request, void *data)
+{
+    shared *s = data;
+    shared_add(&s->calls, 1);
+    return lb_return(request, LB_NULL);
+}
+
+static lb_status handle(const lb_event *event, void *data)
+{
+    (void)event;
+    shared *s = data;
+    shared_add(&s->events, 1);
+    return LB_OK;
+}
+
+static const lb_api jobs = {
+    .name = "jobs",
+    .members = (const lb_member[]){LB_RPC("work()", work), LB_EVENT("started()"), LB_END},
+};
+
+static lb_status setup(lb_bus *bus, void *data, lb_error *error)
+{
+    lb_status status = lb_register(bus, &jobs, data, error);
+    return status == LB_OK ? lb_listen(bus, "jobs.started", "l", handle, data, NULL, error) : status;
+}
+
+static pid_t start_worker(const char *url, shared *s)
+{
+    return worker_start(&(worker){.url = url, .setup = setup, .data = s});
+}
+
+static lb_bus *jobs_open(const char *url)
+{
+    lb_error error = {0};
+    lb_bus *bus = client_open(url, 0);
+    assert_ok(lb_register(bus, &jobs, NULL, &error), &error);
+    return bus;
+}
+
+/* A call and an event both get through, within `timeout_ms`. */
+static void expect_works(lb_bus *bus, shared *s, int timeout_ms)
+{
+    lb_error error = {0};
+    lb_call_options options = {.timeout_ms = timeout_ms};
+    int events = shared_get(&s->events);
+    assert_ok(lb_call_end(lb_call_begin(bus, "jobs.work", LB_NO_ARGS, &options, &error), NULL, &error), &error);
+    assert_ok(lb_fire(bus, "jobs.started", LB_NO_ARGS, &error), &error);
+    wait_until(shared_get(&s->events) > events, timeout_ms);
+}
+
+static void s30_a_blocked_worker_serves_again_after_a_restart_of_redis(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    expect_works(bus, s, 5000);
+    for (int i = 0; i < 3; i++) {
+        redis_server_restart(server);
+        expect_works(bus, s, 10000);
+    }
+    worker_stop(pid);
+    lb_close(bus);
+}
+
+static void s30_a_worker_serves_again_after_its_connections_were_killed(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    for (int i = 0; i < 5; i++) {
+        expect_works(bus, s, 10000);
+        lb_value_free(redis_command(server, "CLIENT", "KILL", "TYPE", "normal", NULL));
+    }
+    expect_works(bus, s, 10000);
+    worker_stop(pid);
+    lb_close(bus);
+}
+
+static void s30_no_hot_loop_while_redis_is_away(void **state)
+{
+    redis_server *server = *state;
+    proxy *p = proxy_start(server);
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(p->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    expect_works(bus, s, 5000);
+    redis_server_down(server); /* the proxy accepts and resets: every attempt is counted */
+    int connections = proxy_connections(p);
+    int64_t cpu = process_cpu_ms(pid);
+    sleep_ms(3000);
+    int attempts = proxy_connections(p) - connections;
+    cpu = process_cpu_ms(pid) - cpu;
+    print_message("%d attempts and %d ms of CPU in 3 s\n", attempts, (int)cpu);
+    assert_in_range(attempts, 1, 120);
+    assert_in_range(cpu, 0, 300);
+    assert_true(child_runs(pid));
+    redis_server_up(server);
+    expect_works(bus, s, 15000);
+    worker_stop(pid);
+    proxy_stop(p);
+    lb_close(bus);
+}
+
+static void s30_no_hot_loop_when_every_command_fails(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    expect_works(bus, s, 5000);
+    /* keys of another type: every fetch is answered with WRONGTYPE */
+    lb_value_free(redis_command(server, "DEL", "jobs.*:stream", "jobs:rpc_queue", NULL));
+    lb_value_free(redis_command(server, "MSET", "jobs.*:stream", "x", "jobs:rpc_queue", "x", NULL));
+    int64_t cpu = process_cpu_ms(pid);
+    sleep_ms(2000);
+    cpu = process_cpu_ms(pid) - cpu;
+    print_message("%d ms of CPU in 2 s\n", (int)cpu);
+    assert_in_range(cpu, 0, 300);
+    assert_true(child_runs(pid));
+    lb_value_free(redis_command(server, "DEL", "jobs.*:stream", "jobs:rpc_queue", NULL));
+    expect_works(bus, s, 20000);
+    worker_stop(pid);
+    lb_close(bus);
+}
+
+static void s30_an_idle_worker_uses_next_to_no_time(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    expect_works(bus, s, 5000);
+    int64_t cpu = process_cpu_ms(pid);
+    sleep_ms(2000);
+    assert_in_range(process_cpu_ms(pid) - cpu, 0, 60);
+    worker_stop(pid);
+    lb_close(bus);
+}
+
+static void s31_half_open_connections_are_given_up(void **state)
+{
+    redis_server *server = *state;
+    proxy *p = proxy_start(server);
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(p->url, s);
+    lb_bus *bus = jobs_open(p->url);
+    expect_works(bus, s, 5000);
+    proxy_freeze(p);
+    int64_t begin = support_now_ms();
+    /* the worker: a blocking read of 5 s, 2 s of grace, then its backoff */
+    lb_error error = {0};
+    int events = shared_get(&s->events), calls = shared_get(&s->calls);
+    lb_bus *other = jobs_open(server->url);
+    lb_call_options options = {.timeout_ms = 15000};
+    lb_pending *call = lb_call_begin(other, "jobs.work", LB_NO_ARGS, &options, &error);
+    assert_ok(lb_flush(other, &error), &error);
+    assert_ok(lb_fire(other, "jobs.started", LB_NO_ARGS, &error), &error);
+    assert_ok(lb_call_end(call, NULL, &error), &error);
+    wait_until(shared_get(&s->events) > events, 15000);
+    assert_int_equal(shared_get(&s->calls), calls + 1);
+    assert_in_range(support_now_ms() - begin, 0, 12000);
+    expect_works(bus, s, 10000); /* the client's connections were frozen as well */
+    worker_stop(pid);
+    proxy_stop(p);
+    lb_close(other);
+    lb_close(bus);
+}
+
+static void s30_a_worker_starts_before_redis_does(void **state)
+{
+    redis_server *server = *state;
+    redis_server_down(server);
+    shared *s = shared_memory(sizeof *s);
+    worker w = {.url = server->url, .setup = setup, .data = s, .run = true};
+    pid_t pid = worker_start(&w);
+    sleep_ms(500);
+    redis_server_up(server);
+    if (child_runs(pid)) {
+        lb_bus *bus = jobs_open(server->url);
+        wait_until(redis_int(server, "EXISTS", "jobs.*:stream", NULL) == 1, 15000);
+        expect_works(bus, s, 15000);
+        worker_stop(pid);
+        lb_close(bus);
+    } else {
+        assert_int_equal(child_wait(pid, PATIENCE_MS), 1);
+        fail_msg("the worker gave up because Redis was not there yet");
+    }
+}
+
+static void s30_a_full_redis_is_an_error_and_passes(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = jobs_open(server->url);
+    expect_works(bus, s, 5000);
+    lb_value_free(redis_command(server, "CONFIG", "SET", "maxmemory", "1", NULL));
+    lb_error error = {0};
+    assert_status(lb_fire(bus, "jobs.started", LB_NO_ARGS, &error), LB_BUSY, &error);
+    assert_true(error.retryable);
+    lb_call_options options = {.timeout_ms = 2000};
+    lb_pending *call = lb_call_begin(bus, "jobs.work", LB_NO_ARGS, &options, &error);
+    int64_t begin = support_now_ms();
+    assert_status(lb_call_end(call, NULL, &error), LB_BUSY, &error);
+    assert_true(support_now_ms() - begin < 2000); /* at once, not at the deadline */
+    lb_value_free(redis_command(server, "CONFIG", "SET", "maxmemory", "0", NULL));
+    expect_works(bus, s, 10000);
+    worker_stop(pid);
+    lb_close(bus);
+}
+
+typedef struct log_check {
+    int leaks;
+} log_check;
+
+static void look_for_password(lb_log_level level, const char *message, void *data)
+{
+    (void)level;
+    log_check *l = data;
+    l->leaks += strstr(message, "geheim") != NULL;
+}
+
+static void s33_neither_log_nor_error_names_the_password(void **state)
+{
+    (void)state;
+    log_check l = {0};
+    lb_log_to(look_for_password, &l);
+    lb_log_set_level(LB_LOG_DEBUG);
+    redis_server *server = redis_server_start((const char *const[]){"--requirepass", "geheim", NULL});
+    char url[128];
+    snprintf(url, sizeof url, "redis://:geheim@127.0.0.1:%d/0", server->port);
+    lb_bus *bus = jobs_open(url);
+    lb_error error = {0};
+    assert_ok(lb_fire(bus, "jobs.started", LB_NO_ARGS, &error), &error);
+    assert_null(strstr(lb_url(bus), "geheim"));
+    redis_server_stop(server);
+    lb_call_options options = {.timeout_ms = 300};
+    lb_status status = lb_call_end(lb_call_begin(bus, "jobs.work", LB_NO_ARGS, &options, &error), NULL, &error);
+    assert_true(status == LB_TRANSPORT || status == LB_TIMEOUT);
+    assert_null(strstr(error.message, "geheim"));
+    lb_close(bus);
+    lb_log_to(NULL, NULL);
+    lb_log_set_level(LB_LOG_INFO);
+    assert_int_equal(l.leaks, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        server_test(s30_a_blocked_worker_serves_again_after_a_restart_of_redis),
+        server_test(s30_a_worker_serves_again_after_its_connections_were_killed),
+        server_test(s30_no_hot_loop_while_redis_is_away),
+        server_test(s30_no_hot_loop_when_every_command_fails),
+        server_test(s30_an_idle_worker_uses_next_to_no_time),
+        server_test(s30_a_worker_starts_before_redis_does),
+        server_test(s30_a_full_redis_is_an_error_and_passes),
+        server_test(s31_half_open_connections_are_given_up),
+        cmocka_unit_test(s33_neither_log_nor_error_names_the_password),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
