@@ -1,0 +1,143 @@
+/* Consumer groups of a listener's streams: making them, and making them again after a flush or a failover
+ * (S18). */
+#include <lightbus/log.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "listener.h"
+
+/* YYYY-MM-DD[THH:MM[:SS[.fraction]]][Z|+HH:MM|-HH:MM]; without a zone it is UTC. */
+static bool iso8601_ms(const char *text, uint64_t *ms)
+{
+    struct tm t = {0};
+    int used = 0, fraction_ms = 0, zone_hours = 0, zone_minutes = 0;
+    if (sscanf(text, "%4d-%2d-%2d%n", &t.tm_year, &t.tm_mon, &t.tm_mday, &used) != 3 || used != 10)
+        return false;
+    const char *at = text + used;
+    if (*at == 'T' || *at == ' ') {
+        used = 0;
+        if (sscanf(at + 1, "%2d:%2d%n", &t.tm_hour, &t.tm_min, &used) != 2 || used != 5)
+            return false;
+        at += 1 + used;
+        used = 0;
+        if (*at == ':') {
+            if (sscanf(at + 1, "%2d%n", &t.tm_sec, &used) != 1 || used != 2)
+                return false;
+            at += 1 + used;
+        }
+        if (*at == '.') {
+            int weight = 100;
+            for (at++; *at >= '0' && *at <= '9'; at++, weight /= 10)
+                fraction_ms += (*at - '0') * weight;
+        }
+    }
+    char sign = *at;
+    if (sign == '+' || sign == '-') {
+        used = 0;
+        if (sscanf(at + 1, "%2d:%2d%n", &zone_hours, &zone_minutes, &used) != 2 || used != 5)
+            return false;
+        at += 1 + used;
+    } else if (sign == 'Z') {
+        at++;
+    }
+    bool valid = !*at && t.tm_mon >= 1 && t.tm_mon <= 12 && t.tm_mday >= 1 && t.tm_mday <= 31 &&
+                 t.tm_hour >= 0 && t.tm_hour <= 23 && t.tm_min >= 0 && t.tm_min <= 59 && t.tm_sec >= 0 &&
+                 t.tm_sec <= 60;
+    t.tm_year -= 1900;
+    t.tm_mon--;
+    int64_t seconds = (int64_t)timegm(&t) - (sign == '-' ? -1 : 1) * (zone_hours * 3600 + zone_minutes * 60);
+    *ms = (uint64_t)(seconds * 1000 + fraction_ms);
+    return valid && seconds >= 0;
+}
+
+bool since_id(const char *since, char out[ENTRY_ID_TEXT])
+{
+    entry_id id = {0, 0};
+    if (strcmp(since, "$") == 0) {
+        strcpy(out, "$");
+        return true;
+    }
+    if (!entry_id_parse((lb_slice){since, strlen(since)}, &id) && !iso8601_ms(since, &id.ms))
+        return false;
+    entry_id_text(out, id);
+    return true;
+}
+
+/* A group that was seen before starts where this process last knew it, a new one at `since`. */
+static void write_creation(listener *l, const stream *s, buffer *b)
+{
+    char start[ENTRY_ID_TEXT];
+    if (s->group_seen)
+        entry_id_text(start, s->last);
+    else
+        snprintf(start, sizeof start, "%s", l->since);
+    command_of(b, "XGROUP", "CREATE", s->key, l->group, start, "MKSTREAM", NULL);
+    command_of(b, "XGROUP", "CREATECONSUMER", s->key, l->group, l->consumer, NULL);
+    command_of(b, "XINFO", "GROUPS", s->key, NULL);
+}
+
+/* The last id delivered to our group, from an XINFO GROUPS: a list of lists of names and values. */
+static void learn_position(const listener *l, stream *s, const reply *info)
+{
+    for (const reply *group = reply_first(info); group; group = group->next) {
+        bool ours = false;
+        entry_id last = {0, 0};
+        for (const reply *f = reply_first(group); f && f->next; f = f->next->next) {
+            if (slice_is(reply_text(f), "name"))
+                ours = slice_is(reply_text(f->next), l->group);
+            else if (slice_is(reply_text(f), "last-delivered-id") &&
+                     !entry_id_parse(reply_text(f->next), &last))
+                ours = false;
+        }
+        if (ours && entry_id_compare(last, s->last) > 0)
+            s->last = last;
+    }
+}
+
+lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
+{
+    conn *c = &l->w.conn;
+    const reply *r;
+    for (stream *s = l->streams; s < l->streams + l->stream_count; s++)
+        write_creation(l, s, &c->out);
+    lb_status status = conn_send(c, deadline_ns, NULL, error), failed = LB_OK;
+    for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK; s++) {
+        for (int i = 0; i < 3 && status == LB_OK; i++) {
+            status = conn_answer(c, deadline_ns, &r, error);
+            if (status != LB_OK)
+                break;
+            if (i == 0 && !reply_is_error(r) && s->group_seen)
+                lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again",
+                       c->options->place, l->group, s->key);
+            if (i == 2)
+                learn_position(l, s, r);
+            else if (reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && failed == LB_OK)
+                failed = conn_reply_error(c, r, i ? "making a consumer" : "making a consumer group", error);
+        }
+        s->group_seen = status == LB_OK && failed == LB_OK;
+    }
+    if (status == LB_OK && failed == LB_OK)
+        l->serial = c->serial;
+    return status == LB_OK ? failed : status;
+}
+
+lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error)
+{
+    conn *c = &l->w.conn;
+    const reply *r;
+    for (stream *s = l->streams; s < l->streams + l->stream_count; s++)
+        command_of(&c->out, "XREVRANGE", s->key, "+", "-", "COUNT", "1", NULL);
+    lb_status status = conn_send(c, deadline_ns, NULL, error);
+    for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK; s++) {
+        entry_id newest = {0, 0};
+        status = conn_answer(c, deadline_ns, &r, error);
+        if (status != LB_OK || reply_is_error(r))
+            continue;
+        const reply *entry = reply_first(r);
+        if (entry && !entry_id_parse(reply_text(reply_first(entry)), &newest))
+            continue;
+        if (entry_id_compare(newest, s->last) < 0) /* another stream under the old name: all of it is new */
+            s->last = (entry_id){0, 0};
+    }
+    return status == LB_OK ? groups_create(l, deadline_ns, error) : status;
+}

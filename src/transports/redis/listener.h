@@ -1,0 +1,108 @@
+/* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups,
+ * reclaim.c takes over what others let lie, lease.c renews, gives back and buries.
+ *
+ * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server
+ * has confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
+#ifndef REDIS_LISTENER_H
+#define REDIS_LISTENER_H
+
+#include "codec.h"
+#include "instance.h"
+
+typedef struct entry_id {
+    uint64_t ms, seq;
+} entry_id;
+
+enum { ENTRY_ID_TEXT = 48 };
+bool entry_id_parse(lb_slice text, entry_id *id);
+size_t entry_id_text(char out[ENTRY_ID_TEXT], entry_id id);
+static inline int entry_id_compare(entry_id a, entry_id b)
+{
+    return a.ms != b.ms ? (a.ms < b.ms ? -1 : 1) : a.seq != b.seq ? (a.seq < b.seq ? -1 : 1) : 0;
+}
+
+/* A set of ids: open addressing. Any thread may use it under the listener's lock. */
+typedef struct id_set {
+    entry_id *slots; /* {0, 0} is a free one: no entry has that id */
+    size_t count, capacity;
+} id_set;
+bool id_set_has(const id_set *s, entry_id id);
+bool id_set_add(id_set *s, entry_id id); /* false when memory is short */
+void id_set_remove(id_set *s, entry_id id);
+void id_set_free(id_set *s);
+
+typedef struct stream {
+    char *key;
+    const lb_slice *api_names, *event_names; /* what is wanted of it */
+    size_t wanted;
+    entry_id last;      /* the newest entry known to have been delivered to the group */
+    entry_id own_after; /* while own pending entries are read: the last one seen */
+    bool own_pending;   /* there may be more of them */
+    bool reclaim;       /* it is this stream's turn to be searched for what others let lie */
+    entry_id reclaim_after;
+    bool group_seen;
+    id_set in_hand;
+    entry_id *done; /* acknowledged, and not confirmed by the server yet */
+    size_t done_count, done_capacity, done_written;
+} stream;
+
+typedef struct listener {
+    wakeable w; /* first: interrupt is given a pointer to it */
+    char *group, *consumer, *since;
+    lb_slice *api_names, *event_names;
+    size_t pairs;
+    stream *streams;
+    size_t stream_count;
+    pthread_mutex_t lock; /* guards in_hand of all streams */
+    unsigned serial;      /* the connection that the groups were made on */
+    int64_t reclaim_at_ns;
+    size_t acks_written; /* replies of acknowledgements that are outstanding */
+    bool reading;        /* the reply of a read of new entries is outstanding */
+    int64_t read_until_ns;
+    int recreated;            /* times in a row that groups had to be made again */
+    uint64_t lost;            /* entries that vanished before they were handled */
+    lb_event_message *events; /* the batch */
+    size_t event_count, event_capacity;
+    arena arena;
+} listener;
+
+/* groups.c */
+/* What XGROUP CREATE takes for `since`: "$", an id, or ISO 8601 made into one. False: none of these. */
+bool since_id(const char *since, char out[ENTRY_ID_TEXT]);
+/* On a new connection: makes the groups that are not there, and learns where those that are there stand. */
+lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error);
+/* After NOGROUP: from the last id known (S18). */
+lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error);
+
+/* listener.c */
+/* Adds the entries of a stream to the batch; acknowledges those not wanted. `pending`: they were pending
+ * before, and may be in hand, or gone (their body is nil), which *lost counts. */
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
+                       lb_error *error);
+/* Corrects the deliveries of the batch's events from `from` on by what an XPENDING answered, and `more`. */
+void note_deliveries(listener *l, size_t from, const reply *pending, int more);
+bool in_hand(listener *l, const stream *s, entry_id id);
+void drop_from_hand(listener *l, stream *s, entry_id id);
+/* An entry that is to be acknowledged with the next write. False when memory is short. */
+bool stream_done(stream *s, entry_id id);
+void log_lost(listener *l, const stream *s, size_t lost);
+/* Sends the acknowledgements that wait and what is in the connection's buffer already, in one write. */
+lb_status send_with_acks(listener *l, int64_t deadline_ns, lb_error *error);
+
+/* reclaim.c */
+/* Reads a page of what was pending for this consumer when it connected. */
+lb_status read_own_page(listener *l, stream *s, size_t max, lb_error *error);
+/* Takes over a page of what lies too long. */
+lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
+
+/* lease.c */
+lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
+                      lb_error *error);
+lb_status lease_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
+lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
+
+/* fire.c */
+lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
+                      lb_error *error);
+
+#endif

@@ -1,0 +1,221 @@
+/* The instance of the Redis transport: options, shared connections, waking blocked readers, forks. */
+#include "redis.h"
+
+#include <errno.h>
+#include <lightbus/log.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "instance.h"
+
+/* ---- Open, close, fork ------------------------------------------------------------------------------ */
+
+static void close_instance(void *self)
+{
+    redis *r = self;
+    if (!r)
+        return;
+    caller_close(r->caller);
+    conn_close(&r->control);
+    conn_close(&r->fire);
+    pthread_mutex_destroy(&r->control_lock);
+    pthread_mutex_destroy(&r->wakeables_lock);
+    SSL_CTX_free(r->tls);
+    redis_url_free(&r->options);
+    free(r);
+}
+
+static lb_status open_instance(const lb_transport_config *config, void **self, lb_error *error)
+{
+    redis *r = calloc(1, sizeof *r);
+    if (!r)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory");
+    pthread_mutex_init(&r->control_lock, NULL);
+    pthread_mutex_init(&r->wakeables_lock, NULL);
+    r->control.fd = r->fire.fd = -1;
+    lb_status status = redis_url_parse(&r->options, config->url, error);
+    if (status == LB_OK && r->options.tls && !(r->tls = tls_context(&r->options, error)))
+        status = LB_CONFIG;
+    if (status == LB_OK) {
+        conn_init(&r->control, &r->options, &r->features, r->tls, -1);
+        conn_init(&r->fire, &r->options, &r->features, r->tls, -1);
+        r->caller = caller_open(r, error);
+        status = r->caller ? LB_OK : LB_NO_MEMORY;
+    }
+    if (status != LB_OK) {
+        close_instance(r);
+        r = NULL;
+    }
+    *self = r;
+    return status;
+}
+
+static void after_fork(void *self)
+{
+    redis *r = self;
+    pthread_mutex_init(&r->control_lock, NULL); /* a thread that is not here any more may have held it */
+    pthread_mutex_init(&r->wakeables_lock, NULL);
+    conn_drop(&r->control);
+    conn_drop(&r->fire);
+    caller_after_fork(r->caller);
+    for (wakeable *w = r->wakeables; w; w = w->next)
+        conn_drop(&w->conn);
+}
+
+/* ---- Waking ----------------------------------------------------------------------------------------- */
+
+bool wakeable_init(wakeable *w, redis *owner, lb_error *error)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0) {
+        lb_error_set(error, LB_SYSTEM, "eventfd: errno %d", errno);
+        return false;
+    }
+    w->owner = owner;
+    atomic_init(&w->woken, false);
+    conn_init(&w->conn, &owner->options, &owner->features, owner->tls, fd);
+    pthread_mutex_lock(&owner->wakeables_lock);
+    w->next = owner->wakeables;
+    owner->wakeables = w;
+    pthread_mutex_unlock(&owner->wakeables_lock);
+    return true;
+}
+
+void wakeable_free(wakeable *w)
+{
+    pthread_mutex_lock(&w->owner->wakeables_lock);
+    wakeable **link = &w->owner->wakeables;
+    while (*link != w)
+        link = &(*link)->next;
+    *link = w->next;
+    pthread_mutex_unlock(&w->owner->wakeables_lock);
+    close(w->conn.wake_fd);
+    conn_close(&w->conn);
+}
+
+void wakeable_interrupt(wakeable *w)
+{
+    const uint64_t one = 1;
+    int number = errno;
+    atomic_store(&w->woken, true);
+    if (write(w->conn.wake_fd, &one, sizeof one) < 0)
+        errno = 0; /* the counter is full: it is awake */
+    errno = number;
+}
+
+void wakeable_forget(wakeable *w)
+{
+    uint64_t count;
+    atomic_store(&w->woken, false);
+    if (read(w->conn.wake_fd, &count, sizeof count) < 0)
+        return; /* the interrupt is between its two steps: the next fetch ends early, which does no harm */
+}
+
+bool wakeable_take(wakeable *w)
+{
+    if (!atomic_load_explicit(&w->woken, memory_order_relaxed))
+        return false;
+    wakeable_forget(w);
+    return true;
+}
+
+void wakeable_unblock(wakeable *w)
+{
+    redis *r = w->owner;
+    const reply *answer = NULL;
+    lb_error error = {0};
+    int64_t deadline = clock_in_ms(CLOSE_MS);
+    if (!w->conn.client_id || __atomic_load_n(&r->features.no_unblock, __ATOMIC_RELAXED))
+        return;
+    conn *c = control_lock(r, deadline, &error);
+    if (!c)
+        return;
+    command_begin(&c->out, 3);
+    command_str(&c->out, "CLIENT");
+    command_str(&c->out, "UNBLOCK");
+    command_int(&c->out, w->conn.client_id);
+    if (conn_exchange(c, 1, "CLIENT UNBLOCK", deadline, &answer, &error) != LB_OK && answer) {
+        __atomic_store_n(&r->features.no_unblock, 1, __ATOMIC_RELAXED);
+        lb_log(LB_LOG_WARNING, "%s; blocking reads are now short instead", error.message);
+    }
+    control_unlock(r);
+}
+
+int64_t block_ms(const redis *r, int64_t deadline_ns)
+{
+    bool shortly = __atomic_load_n(&r->features.no_unblock, __ATOMIC_RELAXED);
+    int left = clock_left_ms(deadline_ns, shortly ? BLOCK_SHORT_MS : BLOCK_MOST_MS);
+    return left < BLOCK_LEAST_MS ? BLOCK_LEAST_MS : left;
+}
+
+int64_t answer_deadline(int64_t deadline_ns)
+{
+    int64_t now = clock_now(), least = now + ANSWER_LEAST_MS * CLOCK_MS, most = now + ANSWER_MS * CLOCK_MS;
+    return deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns;
+}
+
+/* ---- Control ---------------------------------------------------------------------------------------- */
+
+conn *control_lock(redis *r, int64_t deadline_ns, lb_error *error)
+{
+    pthread_mutex_lock(&r->control_lock);
+    if (conn_ready(&r->control, deadline_ns, error) == LB_OK)
+        return &r->control;
+    pthread_mutex_unlock(&r->control_lock);
+    return NULL;
+}
+
+void control_unlock(redis *r)
+{
+    conn_release(&r->control);
+    pthread_mutex_unlock(&r->control_lock);
+}
+
+lb_status conn_exchange(conn *c, size_t count, const char *doing, int64_t deadline_ns, const reply **last,
+                        lb_error *error)
+{
+    const reply *answer = NULL;
+    lb_status first = LB_OK, status = conn_send(c, deadline_ns, NULL, error);
+    for (size_t i = 0; i < count && status == LB_OK; i++) {
+        status = conn_answer(c, deadline_ns, &answer, error);
+        if (status == LB_OK && reply_is_error(answer) && first == LB_OK)
+            first = conn_reply_error(c, answer, doing, error);
+    }
+    if (last)
+        *last = answer;
+    return status == LB_OK ? first : status;
+}
+
+/* ---- The table -------------------------------------------------------------------------------------- */
+
+static const lb_rpc_transport redis_rpc = {
+    .send = caller_send,
+    .withdraw = caller_withdraw,
+    .consumer_open = consumer_open,
+    .fetch = consumer_fetch,
+    .flush = consumer_flush,
+    .interrupt = consumer_interrupt,
+    .consumer_close = consumer_close,
+};
+
+static const lb_result_transport redis_results = {
+    .return_path = caller_return_path,
+    .send = results_send,
+    .fetch = caller_fetch,
+    .descriptor = caller_descriptor,
+};
+
+const lb_transport redis_transport = {
+    .abi = LB_TRANSPORT_ABI,
+    .size = sizeof(lb_transport),
+    .name = "redis",
+    .schemes = "redis rediss redis+unix",
+    .open = open_instance,
+    .close = close_instance,
+    .after_fork = after_fork,
+    .rpc = &redis_rpc,
+    .result = &redis_results,
+    .event = &redis_events,
+    .schema = &redis_schemas,
+};

@@ -1,0 +1,195 @@
+/* RESP with hiredis's reader. Invariant: a reply that is being read lives in the parser's arena, so the arena
+ * is only emptied while the reader holds none. */
+#include "resp.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { KEEP_ARENA = 256 * 1024, KEEP_INPUT = 256 * 1024 };
+
+bool reply_is_error_of(const reply *r, const char *code)
+{
+    size_t size = strlen(code);
+    return reply_is_error(r) && r->as.text.size >= size && memcmp(r->as.text.data, code, size) == 0;
+}
+
+/* ---- Objects for hiredis ---------------------------------------------------------------------------- */
+
+/* Room for a reply and its text in one piece, linked into the array that it belongs to. */
+static reply *new_reply(const redisReadTask *task, int type, size_t extra)
+{
+    reply_parser *p = task->privdata;
+    size_t size = (sizeof(reply) + extra + 15) & ~(size_t)15;
+    reply *r;
+    if ((size_t)(p->arena.end - p->arena.at) >= size) {
+        r = (reply *)(void *)p->arena.at;
+        p->arena.at += size;
+    } else if (!(r = arena_alloc(&p->arena, size))) {
+        return NULL;
+    }
+    r->type = type;
+    r->next = NULL;
+    if (task->parent) {
+        reply *array = task->parent->obj;
+        if (array->as.array.last)
+            array->as.array.last->next = r;
+        else
+            array->as.array.first = r;
+        array->as.array.last = r;
+    }
+    return r;
+}
+
+static void *create_string(const redisReadTask *task, char *text, size_t size)
+{
+    const reply_parser *p = task->privdata;
+    bool kept = size <= p->most;
+    reply *r = new_reply(task, task->type, kept ? size + 1 : 0);
+    if (!r)
+        return NULL;
+    char *copy = (char *)(r + 1);
+    if (kept) {
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+    }
+    r->as.text = (lb_slice){kept ? copy : NULL, size};
+    return r;
+}
+
+static void *create_integer(const redisReadTask *task, long long value)
+{
+    reply *r = new_reply(task, REDIS_REPLY_INTEGER, 0);
+    if (r)
+        r->as.integer = value;
+    return r;
+}
+
+static void *create_nil(const redisReadTask *task) { return new_reply(task, REDIS_REPLY_NIL, 0); }
+
+static reply *new_array(const redisReadTask *task)
+{
+    reply *r = new_reply(task, REDIS_REPLY_ARRAY, 0);
+    if (r)
+        r->as.array.first = r->as.array.last = NULL;
+    return r;
+}
+
+static void leave_to_arena(void *object) { (void)object; }
+
+/* hiredis 1.0 counts in size_t and knows more types, which only RESP3 brings. */
+#ifdef REDIS_REPLY_DOUBLE
+static void *create_array(const redisReadTask *task, size_t count)
+{
+    (void)count;
+    return new_array(task);
+}
+#else
+static void *create_array(const redisReadTask *task, int count)
+{
+    (void)count;
+    return new_array(task);
+}
+#endif
+
+static redisReplyObjectFunctions object_functions = {
+    .createString = create_string,
+    .createArray = create_array,
+    .createInteger = create_integer,
+    .createNil = create_nil,
+    .freeObject = leave_to_arena,
+};
+
+/* ---- Parser ----------------------------------------------------------------------------------------- */
+
+bool parser_open(reply_parser *p, size_t most)
+{
+    if (p->reader)
+        redisReaderFree(p->reader);
+    p->most = most;
+    p->reader = redisReaderCreateWithFunctions(&object_functions);
+    if (!p->reader)
+        return false;
+    p->reader->privdata = p;
+    p->reader->maxbuf = KEEP_INPUT;
+    return true;
+}
+
+void parser_close(reply_parser *p)
+{
+    if (p->reader)
+        redisReaderFree(p->reader);
+    p->reader = NULL;
+    arena_free(&p->arena);
+}
+
+bool parser_feed(reply_parser *p, const char *data, size_t size)
+{
+    return redisReaderFeed(p->reader, data, size) == REDIS_OK;
+}
+
+const reply *parser_next(reply_parser *p, bool *failed)
+{
+    void *object = NULL;
+    *failed = redisReaderGetReply(p->reader, &object) != REDIS_OK;
+    return *failed ? NULL : object;
+}
+
+void parser_release(reply_parser *p)
+{
+    if (p->reader && !p->reader->reply)
+        arena_reset(&p->arena, KEEP_ARENA);
+}
+
+/* ---- Commands --------------------------------------------------------------------------------------- */
+
+static void add_header(buffer *b, char mark, size_t number)
+{
+    char text[24], *end = text + sizeof text, *at = end;
+    *--at = '\n';
+    *--at = '\r';
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    *--at = mark;
+    buffer_add(b, at, (size_t)(end - at));
+}
+
+void command_begin(buffer *b, size_t arguments) { add_header(b, '*', arguments); }
+
+void command_arg(buffer *b, const char *data, size_t size)
+{
+    add_header(b, '$', size);
+    buffer_add(b, data, size);
+    buffer_literal(b, "\r\n");
+}
+
+void command_int(buffer *b, int64_t value)
+{
+    char text[24];
+    int size = snprintf(text, sizeof text, "%lld", (long long)value);
+    command_arg(b, text, (size_t)size);
+}
+
+void command_prefixed(buffer *b, const char *prefix, lb_slice text)
+{
+    size_t prefix_size = strlen(prefix);
+    add_header(b, '$', prefix_size + text.size);
+    buffer_add(b, prefix, prefix_size);
+    buffer_add(b, text.data, text.size);
+    buffer_literal(b, "\r\n");
+}
+
+void command_of(buffer *b, ...)
+{
+    va_list args;
+    size_t count = 0;
+    va_start(args, b);
+    while (va_arg(args, const char *))
+        count++;
+    va_end(args);
+    command_begin(b, count);
+    va_start(args, b);
+    while (count--)
+        command_str(b, va_arg(args, const char *));
+    va_end(args);
+}
