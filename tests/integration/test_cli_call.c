@@ -2,7 +2,7 @@
  * usage. */
 #include "cli_harness.h"
 
-#include <sys/wait.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 static cli c;
@@ -246,7 +246,7 @@ static void a_reader_that_goes_away_ends_it_quietly(void **state)
     int ends[2];
     pid_t pid;
 
-    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid = listen_into(ends[1]);
     close(ends[0]);
     close(ends[1]);
