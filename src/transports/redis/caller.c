@@ -439,6 +439,7 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
     take_pending(c, &c->in_flight);
     c->answered = (answers){0, 0};
     write_calls(&c->a, &c->in_flight);
+    conn_expect(&c->a, 1); /* and something of the pop's reply */
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
     c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
     c->pop_index = 0;
@@ -473,7 +474,7 @@ static lb_status send_aside(caller *c, int64_t deadline_ns)
     return LB_OK; /* what was not sent waits for the next fetch, which A will have to reconnect for as well */
 }
 
-/* The results in a reply of the pop. */
+/* Adds the results in a reply of the pop. */
 static lb_status read_results(caller *c, const reply *r, const lb_result_message **results, size_t *count,
                               lb_error *error)
 {
@@ -483,7 +484,9 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
         n++;
     if (!n)
         return LB_OK;
-    lb_result_message *list = arena_alloc(&c->arena, n * sizeof *list);
+    lb_result_message *list = arena_alloc(&c->arena, (*count + n) * sizeof *list);
+    if (list && *count) /* of the reply before */
+        memcpy(list, *results, *count * sizeof *list);
     for (const reply *m = messages; m && list; m = m->next) {
         lb_slice text = reply_is_text(m) ? m->as.text : (lb_slice){"", 0};
         if (!decode_result(&c->arena, text, c->a.in.most, &list[*count]))
