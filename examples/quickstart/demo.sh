@@ -146,8 +146,9 @@ show_new "$work/greeting_service.log"
 step "6. SIGTERM: the services finish what they have begun, and end"
 for i in 1 2; do
     kill "${pids[$i]}"
-    wait "${pids[$i]}" || fail "a service ended with a failure:" "$work/auth_service.log"
 done
+wait "${pids[1]}" || fail "auth_service ended with a failure:" "$work/auth_service.log"
+wait "${pids[2]}" || fail "greeting_service ended with a failure:" "$work/greeting_service.log"
 echo
 show_new "$work/auth_service.log"
 show_new "$work/greeting_service.log"
