@@ -230,8 +230,8 @@ static bool keep_popped(consumer *c, const reply *messages)
     return true;
 }
 
-/* Reads until the pop has been answered. */
-static lb_status read_pop(consumer *c, int64_t deadline_ns, lb_error *error)
+/* Reads until the pop has been answered; *woken: an interrupt made it end early. */
+static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *k = &c->w.conn;
     const reply *r;
@@ -244,6 +244,7 @@ static lb_status read_pop(consumer *c, int64_t deadline_ns, lb_error *error)
             status = lb_error_set(error, LB_TRANSPORT, "%s: the server does not answer", k->options->place);
         }
         if (status == LB_CANCELED) {
+            *woken = true;
             wakeable_forget(&c->w);
             wakeable_unblock(&c->w);
             deadline_ns = c->pop_until_ns - GRACE_MS * CLOCK_MS;
@@ -284,7 +285,8 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
     }
     if (!asked)
         return LB_OK;
-    conn_expect(k, asked * REPLY_LEAST - 1);
+    conn_expect(k, asked * REPLY_LEAST);
+    conn_expect_no_more(k);
     lb_status status = conn_send(k, until, NULL, error);
     for (size_t i = 0; i < *count && status == LB_OK; i++) {
         const reply *r = NULL;
@@ -347,7 +349,7 @@ lb_status consumer_fetch(void *self, size_t max, int64_t deadline_ns, const lb_r
         else if (woken)
             wakeable_unblock(&c->w);
         if (status == LB_OK)
-            status = read_pop(c, deadline_ns, error);
+            status = read_pop(c, deadline_ns, &woken, error);
         if (c->popped_count && !popping(c)) /* whatever happened after: these were taken */
             status = decode_calls(c, calls, count, error);
         woken = woken || wakeable_take(&c->w);

@@ -306,8 +306,9 @@ static lb_status read_replied(listener *l, const reply *r, lb_error *error)
     return groups_recreate(l, clock_in_ms(ANSWER_MS), error);
 }
 
-/* Reads until the read has been answered. LB_TIMEOUT: it is still outstanding. */
-static lb_status finish_read(listener *l, int64_t deadline_ns, lb_error *error)
+/* Reads until the read has been answered. LB_TIMEOUT: it is still outstanding. *woken: an interrupt made it end
+ * early. */
+static lb_status finish_read(listener *l, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *c = &l->w.conn;
     const reply *r;
@@ -320,6 +321,7 @@ static lb_status finish_read(listener *l, int64_t deadline_ns, lb_error *error)
             status = lb_error_set(error, LB_TRANSPORT, "%s: the server does not answer", c->options->place);
         }
         if (status == LB_CANCELED) {
+            *woken = true;
             wakeable_forget(&l->w);
             wakeable_unblock(&l->w);
             deadline_ns = l->read_until_ns - GRACE_MS * CLOCK_MS;
@@ -362,7 +364,7 @@ static stream *next_reclaim(listener *l)
 }
 
 /* One step: a page of old entries, or the read of new ones. */
-static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, lb_error *error)
+static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, bool *woken, lb_error *error)
 {
     stream *s;
     lb_status status = LB_OK;
@@ -375,9 +377,9 @@ static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, l
         else if ((s = next_reclaim(l)))
             status = reclaim_page(l, s, max, error);
         else
-            status = write_read(l, max, deadline_ns, wait, error);
+            status = write_read(l, max, deadline_ns, wait && !*woken, error);
     }
-    return status == LB_OK ? finish_read(l, deadline_ns, error) : status;
+    return status == LB_OK ? finish_read(l, deadline_ns, woken, error) : status;
 }
 
 static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, const lb_event_message **events,
@@ -393,7 +395,7 @@ static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, con
     if (woken && l->reading)
         wakeable_unblock(&l->w);
     do {
-        status = step(l, max ? max : 1, deadline_ns, wait && !woken, &why);
+        status = step(l, max ? max : 1, deadline_ns, wait, &woken, &why);
         woken = woken || wakeable_take(&l->w);
     } while (status == LB_OK && l->event_count == 0 && !woken && clock_now() < deadline_ns);
     *events = l->events;
