@@ -21,7 +21,7 @@ void proxy_refuse(proxy *p, bool refuse); /* resets all connections and accepts 
 void proxy_delay(proxy *p, int ms);      /* holds every chunk back for so long, in both directions */
 /* Resets all connections when this many more bytes went in that direction: exactly so many arrive. Once. */
 void proxy_cut_after(proxy *p, proxy_direction direction, int bytes);
-int proxy_connections(proxy *p); /* made since the start */
+int proxy_connections(proxy *p); /* attempts since the start that were accepted here */
 void proxy_stop(proxy *p);       /* NULL is allowed */
 
 #endif
