@@ -280,6 +280,14 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
     return LB_OK;
 }
 
+/* Calls that could not be sent: their senders are told, through fetch. */
+static void refuse_all(caller *c, push_queue *q, lb_status status, const char *reason)
+{
+    for (size_t i = 0; i < q->count; i++)
+        refuse(c, push_id(q, &q->items[i]), status, reason);
+    push_clear(q);
+}
+
 /* Moves what is pending into a queue that is to be written. */
 static void take_pending(caller *c, push_queue *to)
 {
@@ -433,10 +441,17 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
 {
     bool started = false;
     int64_t now = clock_now();
-    lb_status status = conn_ready(&c->a, deadline_ns, error);
-    if (status != LB_OK)
-        return status;
+    lb_error why = {0};
+    lb_status status = conn_ready(&c->a, deadline_ns, &why);
     take_pending(c, &c->in_flight);
+    if (status != LB_OK) {
+        if (error)
+            *error = why;
+        if (!c->in_flight.count)
+            return status;
+        refuse_all(c, &c->in_flight, status, why.message);
+        return LB_OK;
+    }
     c->answered = (answers){0, 0};
     write_calls(&c->a, &c->in_flight);
     conn_expect(&c->a, 1); /* and something of the pop's reply */
