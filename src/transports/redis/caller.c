@@ -281,6 +281,14 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
     return LB_OK;
 }
 
+/* Calls that could not be sent: their senders are told, through fetch. */
+static void refuse_all(caller *c, push_queue *q, lb_status status, const char *reason)
+{
+    for (size_t i = 0; i < q->count; i++)
+        refuse(c, push_id(q, &q->items[i]), status, reason);
+    push_clear(q);
+}
+
 /* Moves what is pending into a queue that is to be written. */
 static void take_pending(caller *c, push_queue *to)
 {
@@ -434,12 +442,20 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
 {
     bool started = false;
     int64_t now = clock_now();
-    lb_status status = conn_ready(&c->a, deadline_ns, error);
-    if (status != LB_OK)
-        return status;
+    lb_error why = {0};
+    lb_status status = conn_ready(&c->a, deadline_ns, &why);
     take_pending(c, &c->in_flight);
+    if (status != LB_OK) {
+        if (error)
+            *error = why;
+        if (!c->in_flight.count)
+            return status;
+        refuse_all(c, &c->in_flight, status, why.message);
+        return LB_OK;
+    }
     c->answered = (answers){0, 0};
     write_calls(&c->a, &c->in_flight);
+    conn_expect(&c->a, 1); /* and something of the pop's reply */
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
     c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
     c->pop_index = 0;
@@ -474,7 +490,7 @@ static lb_status send_aside(caller *c, int64_t deadline_ns)
     return LB_OK; /* what was not sent waits for the next fetch, which A will have to reconnect for as well */
 }
 
-/* The results in a reply of the pop. */
+/* Adds the results in a reply of the pop. */
 static lb_status read_results(caller *c, const reply *r, const lb_result_message **results, size_t *count,
                               lb_error *error)
 {
@@ -484,7 +500,9 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
         n++;
     if (!n)
         return LB_OK;
-    lb_result_message *list = arena_alloc(&c->arena, n * sizeof *list);
+    lb_result_message *list = arena_alloc(&c->arena, (*count + n) * sizeof *list);
+    if (list && *count) /* of the reply before */
+        memcpy(list, *results, *count * sizeof *list);
     for (const reply *m = messages; m && list; m = m->next) {
         lb_slice text = reply_is_text(m) ? m->as.text : (lb_slice){"", 0};
         if (!decode_result(&c->arena, text, c->a.in.most, &list[*count]))

@@ -50,7 +50,7 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
 lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *error);
 /* Gives back the replies received so far. */
 static inline void conn_release(conn *c) { parser_release(&c->in); }
-/* The next wait need not end before so many bytes are there (replies that are not worth a wake-up). */
+/* The next wait need not end before so many more bytes are there: at least as many must be certain to come. */
 static inline void conn_expect(conn *c, size_t bytes) { c->expected += bytes; }
 /* Nothing comes after them: the last one of these bytes ends the wait. */
 static inline void conn_expect_no_more(conn *c) { c->expected -= c->expected > 0; }

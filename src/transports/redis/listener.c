@@ -242,7 +242,7 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
     int64_t now = clock_now(), block = 0;
     if (wait)
         block = block_ms(l->w.owner, deadline_ns < l->reclaim_at_ns ? deadline_ns : l->reclaim_at_ns);
-    conn_expect(c, write_acks(l, &c->out) * ACK_REPLY_LEAST);
+    conn_expect(c, write_acks(l, &c->out) * ACK_REPLY_LEAST + 1); /* and something of the read's */
     acks_written(l);
     command_begin(&c->out, 7 + 2 * (wait ? 1 : 0) + 2 * l->stream_count);
     command_str(&c->out, "XREADGROUP");
@@ -306,8 +306,8 @@ static lb_status read_replied(listener *l, const reply *r, lb_error *error)
     return groups_recreate(l, clock_in_ms(ANSWER_MS), error);
 }
 
-/* Reads until the read has been answered. LB_TIMEOUT: it is still outstanding. *woken: an interrupt made it end
- * early. */
+/* Reads until the read has been answered; *woken is set when an interrupt had it end early. LB_TIMEOUT: it is
+ * still outstanding. */
 static lb_status finish_read(listener *l, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *c = &l->w.conn;
@@ -377,7 +377,7 @@ static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, b
         else if ((s = next_reclaim(l)))
             status = reclaim_page(l, s, max, error);
         else
-            status = write_read(l, max, deadline_ns, wait && !*woken, error);
+            status = write_read(l, max, deadline_ns, wait, error);
     }
     return status == LB_OK ? finish_read(l, deadline_ns, woken, error) : status;
 }
@@ -395,7 +395,7 @@ static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, con
     if (woken && l->reading)
         wakeable_unblock(&l->w);
     do {
-        status = step(l, max ? max : 1, deadline_ns, wait, &woken, &why);
+        status = step(l, max ? max : 1, deadline_ns, wait && !woken, &woken, &why);
         woken = woken || wakeable_take(&l->w);
     } while (status == LB_OK && l->event_count == 0 && !woken && clock_now() < deadline_ns);
     *events = l->events;
