@@ -306,16 +306,20 @@ static lb_status find_member(listener *l, const lb_event_message *e, lb_error *e
 }
 
 /* Validates against the schema known; when that fails, against what is on the bus by now: the event may be
- * newer than the schema that we have. */
+ * newer than the schema that we have, however young that is. */
 static lb_status accept(listener *l, const lb_event_message *e, lb_message *m, lb_error *error)
 {
     lb_status status = LB_OK;
     if (!same_member(l, e))
         status = find_member(l, e, error);
+    if (status == LB_UNKNOWN_MEMBER) {
+        schemas_refresh(l->bus, 0);
+        status = find_member(l, e, error);
+    }
     if (status == LB_OK && l->member) {
         status = arguments_accept(e->api_name, l->member, m->memory, &m->kwargs, &m->count, error);
         if (status != LB_OK && !l->member->row) {
-            schemas_refresh(l->bus, 1000);
+            schemas_refresh(l->bus, 0);
             if (find_member(l, e, error) == LB_OK && l->member)
                 status = arguments_accept(e->api_name, l->member, m->memory, &m->kwargs, &m->count, error);
         }

@@ -191,6 +191,8 @@ static void say_outcome(lb_status status, const lb_value *value, const lb_error 
 
     buffer_printf(&text, "{\"status\":\"%s\",\"message\":", lb_status_name(status));
     write_string(&text, status == LB_OK ? "" : error->message);
+    buffer_literal(&text, ",\"type\":");
+    write_string(&text, status == LB_OK ? "" : error->type);
     buffer_literal(&text, ",\"value\":");
     json_write(&text, value);
     buffer_char(&text, '}');

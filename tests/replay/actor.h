@@ -20,8 +20,8 @@ typedef struct actor actor;
  * "native_id": .., "version": .., "kwargs": {..}} when a listener is called. A client does as it is told by
  * actor_tell:
  *     {"begin": name, "kwargs": {..}, "timeout_ms": n}
- *     {"end": n}              -> {"status": .., "message": .., "value": ..} of the n-th call
- *     {"fire": name, "kwargs": {..}} -> {"status": .., "message": ..}
+ *     {"end": n}              -> {"status": .., "type": .., "message": .., "value": ..} of the n-th call
+ *     {"fire": name, "kwargs": {..}} -> the same
  * Both send {"log": text} for what the library logs. */
 actor *actor_start_worker(const actor_setup *setup);
 actor *actor_start_client(const actor_setup *setup);

@@ -1,4 +1,5 @@
 /* Our clients: they make the recorded calls, fire the recorded events, and must have the recorded outcomes. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,12 +96,28 @@ static bool was_made(const run *r, const char *id)
     return false;
 }
 
-/* The recorded answer to a call: what another process pushed to its key. */
-static const command *find_answer(const run *r, const char *key)
+/* The number of the command that came when a process had ended. */
+static int end_of(const run *r, const char *role)
 {
+    lb_value_iterator it = lb_value_iterate(lb_value_get(r->vector->document, "timeline"));
+
+    while (lb_value_next(&it)) {
+        const char *whose = lb_value_str(lb_value_get(it.value, "role"));
+        if (whose && strcmp(whose, role) == 0 &&
+            strcmp(lb_value_str(lb_value_get(it.value, "what")), "exit") == 0)
+            return (int)lb_value_int(lb_value_get(it.value, "after_seq"));
+    }
+    return INT_MAX;
+}
+
+/* The recorded answer to a call: what another process pushed to its key while the caller was there. */
+static const command *find_answer(const run *r, const part *p, const char *key)
+{
+    int end = end_of(r, p->role);
+
     for (size_t i = 0; i < r->vector->commands.count; i++) {
         const command *c = &r->vector->commands.list[i];
-        if (command_is(c, "LPUSH") && strcmp(argument_text(c, 1), key) == 0)
+        if (command_is(c, "LPUSH") && strcmp(argument_text(c, 1), key) == 0 && c->number < end)
             return c;
     }
     return NULL;
@@ -148,6 +165,7 @@ static void play_call(run *r, part *p, const command *c)
     lb_value *message = NULL;
     const lb_value *metadata;
     const command *answer;
+    const attempt *other;
     char name[256];
     call *one = &r->calls[r->call_count];
     int timeout_ms;
@@ -165,13 +183,14 @@ static void play_call(run *r, part *p, const command *c)
         one->nth += r->calls[i].part == p;
     one->id = lb_value_str(lb_value_get(metadata, "id"));
     one->key = lb_value_str(lb_value_get(metadata, "return_path")) + strlen("redis+key://");
-    answer = find_answer(r, one->key);
+    answer = find_answer(r, p, one->key);
     if (answer)
         lb_value_parse(answer->arguments[2].data, answer->arguments[2].size, &one->answer, NULL);
-    timeout_ms = choose_timeout(r, answer != NULL);
-    r->expiry_ms[r->call_count] = timeout_ms                               ? timeout_ms
-                                  : r->scenario->differences & OWN_TIMEOUT ? p->rpc_timeout_ms
-                                                                           : 0;
+    other = find_attempt(r, p, one->nth);
+    timeout_ms = choose_timeout(r, one->answer && !(other && other->status == LB_TIMEOUT));
+    r->expiry_ms[r->call_count] = timeout_ms                                 ? timeout_ms
+                                  : (r->scenario->differences & OWN_TIMEOUT) ? p->rpc_timeout_ms
+                                                                             : 0;
     r->call_count++;
     snprintf(name, sizeof(name), "%s.%s", lb_value_str(lb_value_get(metadata, "api_name")),
              lb_value_str(lb_value_get(metadata, "procedure_name")));
@@ -247,14 +266,25 @@ static bool is_truthy(const lb_value *value)
     }
 }
 
-/* What the recorded answer makes of a call: its value, or its error with the text and the name in it. */
+/* A remote error carries the recorded text, or the name and the message that Python's repr() makes that text
+ * of. */
+static bool is_remote_error(const lb_value *outcome, const lb_value *result)
+{
+    const char *text = lb_value_str(result);
+    const char *type = lb_value_str(lb_value_get(outcome, "type"));
+    const char *message = lb_value_str(lb_value_get(outcome, "message"));
+
+    return has_status(outcome, LB_REMOTE_ERROR) && text && *message &&
+           (strstr(message, text) || (text_starts(text, type) && strstr(text, message)));
+}
+
+/* What the recorded answer makes of a call: its value, or its error. */
 static void check_outcome(run *r, const call *one, const lb_value *outcome)
 {
     const lb_value *metadata = lb_value_get(one->answer, "metadata");
     const lb_value *result = lb_value_get(lb_value_get(one->answer, "kwargs"), "result");
     const attempt *other = find_attempt(r, one->part, one->nth);
     const char *name = lb_value_str(lb_value_get(lb_value_get(one->recorded, "metadata"), "procedure_name"));
-    const char *message = lb_value_str(lb_value_get(outcome, "message"));
 
     if (other) {
         if (!has_status(outcome, other->status))
@@ -263,7 +293,7 @@ static void check_outcome(run *r, const call *one, const lb_value *outcome)
         if (!has_status(outcome, LB_TIMEOUT))
             disagree(r, one->part, name, lb_status_name(LB_TIMEOUT), outcome);
     } else if (is_truthy(lb_value_get(metadata, "error"))) {
-        if (!has_status(outcome, LB_REMOTE_ERROR) || !strstr(message, lb_value_str(result)))
+        if (!is_remote_error(outcome, result))
             disagree(r, one->part, name, lb_value_str(result), outcome);
     } else if (!has_status(outcome, LB_OK) || !lb_value_equal(lb_value_get(outcome, "value"), result)) {
         char *json = lb_value_json(result, NULL);

@@ -13,10 +13,10 @@ static bool is_ours(const command *c, const void *data) { return run_plays(data,
 
 /* ---- RPC */
 
-static bool is_answered(const facts *f, const char *id)
+static bool knows(const facts *f, fact_kind kind, const char *one, const char *two)
 {
     for (size_t i = 0; i < f->count; i++)
-        if (f->list[i].kind == FACT_RESULT && strstr(f->list[i].text, id))
+        if (f->list[i].kind == kind && strstr(f->list[i].text, one) && strstr(f->list[i].text, two))
             return true;
     return false;
 }
@@ -37,7 +37,9 @@ static void expect_answers(run *r, facts *f)
         metadata = lb_value_get(message, "metadata");
         path = lb_value_str(lb_value_get(metadata, "return_path"));
         id = lb_value_str(lb_value_get(metadata, "id"));
-        if (path && id && text_starts(path, "redis+key://") && !is_answered(f, id))
+        if (id && !knows(f, FACT_TAKES, id, ""))
+            facts_add(f, FACT_TAKES, c->number, "DEL rpc_expiry_key:%s -> 1", id);
+        if (path && id && text_starts(path, "redis+key://") && !knows(f, FACT_RESULT, id, ""))
             facts_add_result(f, c->number, path + strlen("redis+key://"), id, r->scenario->result);
         lb_value_free(message);
     }
@@ -70,7 +72,8 @@ static void expect_received(run *r, facts *f)
                                                                   : lb_value_str(lb_value_get(e, "process")),
                           lb_value_str(lb_value_get(e, "listener")), lb_value_str(lb_value_get(e, "event")),
                           lb_value_str(lb_value_get(e, "id")), lb_value_str(lb_value_get(e, "native_id")),
-                          (long long)lb_value_int(lb_value_get(e, "version")), lb_value_get(e, "kwargs"));
+                          lb_value_get(e, "version") ? (long long)lb_value_int(lb_value_get(e, "version")) : 1,
+                          lb_value_get(e, "kwargs"));
     }
 }
 
@@ -125,14 +128,6 @@ static bool wants(const lb_value *listener, const fired *e)
     return false;
 }
 
-static bool knows(const facts *f, fact_kind kind, const char *one, const char *two)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (f->list[i].kind == kind && strstr(f->list[i].text, one) && strstr(f->list[i].text, two))
-            return true;
-    return false;
-}
-
 static void expect_survival_of(facts *f, const part *p, const lb_value *listener, const fired *e)
 {
     const char *name = lb_value_str(lb_value_get(listener, "name"));
@@ -155,7 +150,7 @@ static void expect_survival(run *r, facts *f)
             facts_add(f, FACT_SERVES, 0, "%s:rpc_queue", (*api)->name);
     for (size_t i = 0; i < r->vector->commands.count; i++) {
         const command *c = &r->vector->commands.list[i];
-        fired e;
+        fired e = {.kwargs = NULL};
         if (!run_plays(r, c->role) && read_fired(c, &e))
             for (size_t k = 0; k < r->part_count; k++) {
                 lb_value_iterator it = lb_value_iterate(r->parts[k].listeners);
@@ -208,6 +203,8 @@ void expected_facts(run *r, facts *f)
 void forget_facts(run *r, facts *actual)
 {
     facts_drop(actual, PROBE_ID);
+    if (r->direction == AS_CLIENT) /* a caller that waits no longer withdraws its call (S8) */
+        facts_drop_kind(actual, FACT_TAKES);
     for (size_t i = 0; i < r->probe_count; i++)
         facts_drop(actual, r->probes[i]);
     if (!(r->scenario->differences & BURIED))
@@ -250,6 +247,15 @@ static void probe_call(run *r, const part *p)
     freeReplyObject(reply);
 }
 
+void stream_name(const run *r, const part *p, const lb_value *pair, char *out, size_t size)
+{
+    const char *use = lb_value_str(vector_option(r->vector, p->role, "event_transport", "stream_use"));
+    bool per_event = use && strcmp(use, "per_event") == 0;
+
+    snprintf(out, size, "%s.%s:stream", lb_value_str(lb_value_at(pair, 0)),
+             per_event ? lb_value_str(lb_value_at(pair, 1)) : "*");
+}
+
 /* Whether a group has read up to an entry and acknowledged all. */
 static bool has_done(run *r, const char *stream, const char *group, const char *native_id)
 {
@@ -276,13 +282,11 @@ static void probe_listener(run *r, const part *p, const lb_value *listener)
 {
     const lb_value *first = lb_value_at(lb_value_get(listener, "events"), 0);
     const char *api = lb_value_str(lb_value_at(first, 0)), *event = lb_value_str(lb_value_at(first, 1));
-    const lb_value *use = vector_option(r->vector, p->role, "event_transport", "stream_use");
-    bool per_event = use && strcmp(lb_value_str(use), "per_event") == 0;
     int64_t deadline = support_now_ms() + 8000;
     char stream[256], group[256], *native_id = r->probes[r->probe_count++];
     redisReply *reply;
 
-    snprintf(stream, sizeof(stream), "%s.%s:stream", api, per_event ? event : "*");
+    stream_name(r, p, first, stream, sizeof(stream));
     snprintf(group, sizeof(group), "%s-%s", p->service, lb_value_str(lb_value_get(listener, "name")));
     if (strcmp(event, "user_deleted") == 0)
         reply = feed_command(&r->feed,

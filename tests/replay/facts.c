@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "support.h"
 
+#define EXPIRY_PREFIX "rpc_expiry_key:"
+
 static const struct {
     const char *name;
     bool sorted; /* the order does not matter */
@@ -245,7 +247,7 @@ static long long life_ms(const scan *s, size_t from, const char *key)
 /* Whether some command waits on the list that a return path names. */
 static bool awaits(const scan *s, const char *return_path)
 {
-    const char *key = strstr(return_path, "://");
+    const char *key = return_path ? strstr(return_path, "://") : NULL;
 
     for (size_t i = 0; key && i < s->commands->count; i++) {
         const command *c = &s->commands->list[i];
@@ -289,7 +291,7 @@ static void read_call(scan *s, const command *c, lb_slice message)
     if (s->calls < s->how->expiry_count && s->how->expiry_ms[s->calls])
         ms = s->how->expiry_ms[s->calls];
     write_call(&text, argument_text(c, 1), message, expiry, ms);
-    if (!has_text(lb_value_get(metadata, "return_path")) ||
+    if (!*c->role && /* Python's are on a key of their own */
         !awaits(s, lb_value_str(lb_value_get(metadata, "return_path"))))
         buffer_str(&text, ", and its answer is not awaited");
     add_buffer(s->facts, FACT_CALL, c->number, &text);
@@ -319,6 +321,30 @@ static void read_result(scan *s, size_t index, const command *c, lb_slice messag
     add_buffer(s->facts, FACT_RESULT, c->number, &text);
 }
 
+/* Whether a call was pushed by one of these commands: a service that calls itself. Its id is its own. */
+static bool is_own_call(const scan *s, const char *id)
+{
+    for (size_t i = 0; *id && i < s->commands->count; i++) {
+        const command *c = &s->commands->list[i];
+        if (included(s, c) && command_is(c, "RPUSH") && strstr(argument_text(c, 2), id))
+            return true;
+    }
+    return false;
+}
+
+static bool answers_own_call(const scan *s, lb_slice message)
+{
+    lb_value *value = NULL;
+    const char *id;
+    bool own;
+
+    lb_value_parse(message.data, message.size, &value, NULL);
+    id = lb_value_str(lb_value_get(lb_value_get(value, "metadata"), "rpc_message_id"));
+    own = id && is_own_call(s, id);
+    lb_value_free(value);
+    return own;
+}
+
 /* Whether an earlier command has pushed these same bytes. */
 static bool pushed_before(const scan *s, size_t index)
 {
@@ -340,8 +366,10 @@ static void read_rpc(scan *s, size_t index, const command *c)
             read_call(s, c, c->arguments[i]);
     if (command_is(c, "LPUSH"))
         for (size_t i = 2; i < c->count; i++)
-            read_result(s, index, c, c->arguments[i]);
-    if (command_is(c, "DEL") && text_starts(argument_text(c, 1), "rpc_expiry_key:"))
+            if (!answers_own_call(s, c->arguments[i]))
+                read_result(s, index, c, c->arguments[i]);
+    if (command_is(c, "DEL") && text_starts(argument_text(c, 1), EXPIRY_PREFIX) &&
+        !is_own_call(s, argument_text(c, 1) + strlen(EXPIRY_PREFIX)))
         facts_add(s->facts, FACT_TAKES, c->number, "DEL %s -> %lld", argument_text(c, 1),
                   (long long)lb_value_int(c->reply));
     if (command_is(c, "BLPOP") || command_is(c, "BLMPOP") || command_is(c, "LMPOP"))
@@ -393,6 +421,13 @@ static void read_fire(scan *s, const command *c)
     buffer_free(&text);
 }
 
+static void add_reads(facts *f, int number, const char *group, const char *consumer, const char *stream,
+                      bool is_new)
+{
+    facts_add(f, FACT_READS, number, "XREADGROUP GROUP %s %s STREAMS %s, %s entries", group, consumer, stream,
+              is_new ? "new" : "pending");
+}
+
 static void read_reads(scan *s, const command *c)
 {
     size_t streams = 4, count;
@@ -402,9 +437,8 @@ static void read_reads(scan *s, const command *c)
     streams++;
     count = streams < c->count ? (c->count - streams) / 2 : 0;
     for (size_t i = streams; i < streams + count; i++)
-        facts_add(s->facts, FACT_READS, c->number, "XREADGROUP GROUP %s %s STREAMS %s, %s entries",
-                  argument_text(c, 2), argument_text(c, 3), argument_text(c, i),
-                  argument_is(c, i + count, ">") ? "new" : "pending");
+        add_reads(s->facts, c->number, argument_text(c, 2), argument_text(c, 3), argument_text(c, i),
+                  argument_is(c, i + count, ">"));
 }
 
 /* XCLAIM and XAUTOCLAIM: the entries that were granted. A lease renewed by XCLAIM .. JUSTID claims nothing. */
@@ -421,11 +455,22 @@ static void read_claims(scan *s, const command *c)
     }
 }
 
+/* A group is made again after the connection was lost: from where it was, with us. */
+static bool was_created(const scan *s, const command *c)
+{
+    for (const command *other = s->commands->list; other < c; other++)
+        if (included(s, other) && command_is(other, "XGROUP") && argument_is(other, 1, "CREATE") &&
+            strcmp(argument_text(other, 2), argument_text(c, 2)) == 0 &&
+            strcmp(argument_text(other, 3), argument_text(c, 3)) == 0)
+            return true;
+    return false;
+}
+
 static void read_event(scan *s, const command *c)
 {
     if (command_is(c, "XADD") && c->count >= 5)
         read_fire(s, c);
-    if (command_is(c, "XGROUP") && argument_is(c, 1, "CREATE"))
+    if (command_is(c, "XGROUP") && argument_is(c, 1, "CREATE") && !was_created(s, c))
         facts_add(s->facts, FACT_GROUP, c->number, "XGROUP CREATE %s %s %s", argument_text(c, 2),
                   argument_text(c, 3), argument_text(c, 4));
     if (command_is(c, "XGROUP") && (argument_is(c, 1, "DELCONSUMER") || argument_is(c, 1, "DESTROY")))
@@ -495,6 +540,11 @@ void facts_add_result(facts *f, int number, const char *key, const char *call_id
               "LPUSH %s {\"kwargs\":{\"result\":%s},\"metadata\":{\"error\":%s,\"id\":<id>,"
               "\"rpc_message_id\":\"%s\"%s}} for 60000 ms",
               key, json ? json : "<error>", json ? "false" : "true", call_id, json ? "" : ",\"trace\":<trace>");
+}
+
+void facts_add_reads(facts *f, const char *group, const char *consumer, const char *stream, bool is_new)
+{
+    add_reads(f, 0, group, consumer, stream, is_new);
 }
 
 void facts_add_call(facts *f, int number, const char *name, const lb_value *kwargs, int expiry_ms)

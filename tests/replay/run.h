@@ -42,7 +42,7 @@ typedef struct run {
     int database, refusals;
     int64_t outage_ends_ms; /* 0: Redis is there */
     commands notes;
-    size_t position; /* in the recorder's notes */
+    size_t begin, position; /* in the recorder's notes */
     facts handled;
     buffer log;
     part parts[PARTS_MAX];
@@ -57,6 +57,9 @@ typedef struct run {
 
 bool run_plays(const run *r, const char *role);
 void run_look(run *r); /* reads the recorder's notes and what the actors say */
+
+/* The stream of a pair of API and event. */
+void stream_name(const run *r, const part *p, const lb_value *pair, char *out, size_t size);
 
 /* client.c */
 void client_attempts(run *r, part *p);                /* what the recorded client tried in vain */

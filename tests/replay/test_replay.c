@@ -22,7 +22,9 @@ static const scenario scenarios[] = {
     {"e03_event_several_listeners", .directions = AS_BOTH},
     {"e04_event_two_services", .directions = AS_BOTH},
     {"e06_event_per_event", .directions = AS_BOTH},
-    {"e06b_event_per_event_wildcard", .directions = AS_BOTH},
+    /* Python's listener hears nothing, since it waits on a stream that nobody writes to; ours refuses to start
+     */
+    {"e06b_event_per_event_wildcard", .directions = AS_CLIENT},
     {"e09_event_listener_error_shutdown", .directions = AS_BOTH, .differences = STOPS},
     {"e09b_event_on_error_log", .directions = AS_BOTH},
     {"e09c_event_on_error_log_buspath", .directions = AS_BOTH, .differences = SURVIVES},
@@ -43,7 +45,7 @@ static const scenario scenarios[] = {
     {"e15b_foreign_missing_version", .directions = AS_WORKER, .differences = BURIED},
     {"e15c_foreign_bad_json", .directions = AS_WORKER, .differences = BURIED},
     {"e15d_foreign_schema_violation", .directions = AS_WORKER, .differences = BURIED},
-    {"e15e_foreign_extra_metadata", .directions = AS_WORKER, .differences = BURIED},
+    {"e15e_foreign_extra_metadata", .directions = AS_WORKER, .differences = SURVIVES},
     {"e15f_foreign_version_not_int", .directions = AS_WORKER, .differences = BURIED},
     {"e15g_foreign_unknown_event_same_stream", .directions = AS_WORKER},
     {"e15i_foreign_noop", .directions = AS_WORKER},
@@ -89,7 +91,7 @@ static const scenario scenarios[] = {
     {"r15c_foreign_json_array", .directions = AS_WORKER, .differences = ANSWERED},
     {"r16_foreign_no_metadata", .directions = AS_WORKER, .differences = ANSWERED},
     {"r16b_foreign_empty_return_path", .directions = AS_WORKER, .differences = ANSWERED},
-    {"r16c_foreign_extra_metadata", .directions = AS_WORKER, .differences = ANSWERED},
+    {"r16c_foreign_extra_metadata", .directions = AS_WORKER, .differences = ANSWERED, .result = "\"ok\""},
     {"r17_foreign_return_path_scheme", .directions = AS_WORKER, .differences = ANSWERED},
     {"r18_foreign_minimal_call", .directions = AS_WORKER},
     {"r18c_foreign_no_expiry_key", .directions = AS_WORKER},

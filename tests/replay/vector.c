@@ -118,7 +118,7 @@ vector *vector_load(const char *directory, const char *name)
     while (lb_value_next(&it))
         if (lb_value_get(it.value, "args"))
             add_command(&v->commands, it.value);
-    if (!v->title || v->commands.count == 0)
+    if (!v->title)
         fail_msg("%s is no recording", path);
     return v;
 }

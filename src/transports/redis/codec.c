@@ -253,7 +253,7 @@ bool decode_result(arena *a, lb_slice text, size_t most, lb_result_message *resu
         result->result = lb_value_get(kwargs, "result");
         if (!result->rpc_message_id.size)
             result->problem = "metadata: no rpc_message_id";
-        else if (lb_value_type_of(kwargs) != LB_TYPE_DICT)
+        else if (lb_value_type_of(kwargs) != LB_TYPE_DICT && lb_value_type_of(kwargs) != LB_TYPE_NULL)
             result->problem = "kwargs: expected an object";
     }
     if (!root && !result->problem)
