@@ -151,6 +151,7 @@ struct lb_bus {
 void bus_check_fork(lb_bus *bus);            /* first thing in every public function that does I/O */
 void monotonic_cond_init(pthread_cond_t *c); /* whose timed waits take clock_now() times */
 int monotonic_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline_ns);
+/* "api.member", or "api.*", to its parts; LB_INVALID_NAME. */
 lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error *error);
 
 /* transports.c */

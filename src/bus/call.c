@@ -383,7 +383,7 @@ lb_status lb_call_end(lb_pending *p, lb_value **result, lb_error *error)
     if (result)
         *result = NULL;
     if (!p)
-        return LB_USAGE;
+        return error && error->status != LB_OK ? error->status : LB_USAGE;
     lb_bus *bus = p->bus;
     struct client *c = &bus->client;
     if (p->kind != PENDING_CALL || p->callback)

@@ -157,7 +157,7 @@ lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *args, lb_
 lb_status lb_fire_end(lb_pending *p, lb_error *error)
 {
     if (!p)
-        return LB_USAGE;
+        return error && error->status != LB_OK ? error->status : LB_USAGE;
     if (p->kind != PENDING_FIRE)
         return lb_error_set(error, LB_USAGE, "lb_fire_end: expected what lb_fire_begin returned");
     lb_bus *bus = p->bus;

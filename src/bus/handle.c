@@ -1,6 +1,7 @@
 /* Opening and closing a bus handle. */
 #include "bus.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,14 @@ const char *lb_service_name(const lb_bus *bus) { return bus->service_name; }
 const char *lb_process_name(const lb_bus *bus) { return bus->process_name; }
 const char *lb_url(const lb_bus *bus) { return bus->masked_url; }
 
+static bool is_identifier(lb_slice s)
+{
+    for (const char *c = s.data; c < s.data + s.size; c++)
+        if (!isalnum((unsigned char)*c) && *c != '_')
+            return false;
+    return !isdigit((unsigned char)*s.data);
+}
+
 lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error *error)
 {
     const char *dot = name ? strrchr(name, '.') : NULL;
@@ -185,7 +194,10 @@ lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error
     *member = slice_of(dot + 1);
     if (*member->data == '_')
         return lb_error_set(error, LB_INVALID_NAME, "%s: names that begin with \"_\" are not on the bus", name);
-    return LB_OK;
+    if (!is_identifier(*member) && !slice_is(*member, "*"))
+        return lb_error_set(error, LB_INVALID_NAME, "%s: expected letters, digits and \"_\" after the last dot",
+                            name);
+    return api_name_check(*api, error);
 }
 
 lb_status lb_flush(lb_bus *bus, lb_error *error)

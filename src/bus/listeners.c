@@ -397,14 +397,17 @@ static outcome handle(listener *l, const lb_event_message *e, unsigned failures,
 }
 
 /* Does with an event what its outcome says. False: it is still to be tried again. */
-static bool settle(listener *l, const lb_event_message *e, outcome o)
+static bool settle(listener *l, const lb_event_message *e, unsigned failures, outcome o)
 {
+    lb_event_message dead = *e;
     lb_error error = {0};
     lb_status status = LB_OK;
     if (o == OUTCOME_DONE)
         status = transport(l)->acknowledge(l->handle, &e, 1, &error);
-    else if (o == OUTCOME_DEAD)
-        status = transport(l)->dead_letter(l->handle, e, l->reason.message, &error);
+    else if (o == OUTCOME_DEAD) {
+        dead.deliveries += (int)failures;
+        status = transport(l)->dead_letter(l->handle, &dead, l->reason.message, &error);
+    }
     if (status != LB_OK)
         lb_log(LB_LOG_WARNING, "listener %s: %s", l->name, error.message);
     return o != OUTCOME_RETRY && status == LB_OK;
@@ -430,7 +433,7 @@ static void handle_batch(void *argument)
         outcome o = handle(l, e, 0, &l->lost[l->position]);
         if (o == OUTCOME_STOP && worker_stopping(l->bus))
             return; /* it stays pending, for this process's next start */
-        if (!settle(l, e, o)) {
+        if (!settle(l, e, 0, o)) {
             held *h = held_copy(e);
             if (h)
                 hold(l, h);
@@ -449,7 +452,7 @@ static void handle_due(void *argument)
     l->flushed = clock_now();
     for (held *h; !worker_stopping(l->bus) && (h = take_due(l));) {
         outcome o = handle(l, &h->event, h->failures, &h->lost);
-        put_due(l, (o != OUTCOME_STOP || !worker_stopping(l->bus)) && settle(l, &h->event, o));
+        put_due(l, (o != OUTCOME_STOP || !worker_stopping(l->bus)) && settle(l, &h->event, h->failures, o));
         flush_if_late(l);
     }
 }

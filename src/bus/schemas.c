@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOAD_TIMEOUT_MS   5000
 #define LOOK_AGAIN_MS     1000 /* an unknown API or member is looked for on the bus this often, at most */
 #define REFRESH_SHARE(ms) ((ms)*4 / 5) /* of the TTL, as Python does */
 
@@ -160,6 +159,8 @@ static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
     struct schemas *s = &bus->schemas;
     struct load l = {.bus = bus};
     lb_status status = bus->transport->schema->load(bus->self, load_one, &l, deadline_ns, error);
+    if (status == LB_TRANSPORT && clock_now() < deadline_ns) /* the connection had died meanwhile: a new one */
+        status = bus->transport->schema->load(bus->self, load_one, &l, deadline_ns, error);
     if (status == LB_OK && l.failed)
         status = lb_error_set(error, LB_NO_MEMORY, "out of memory while loading schemas");
     if (status == LB_OK) {
@@ -196,7 +197,7 @@ static lb_status load_if_older(lb_bus *bus, int64_t age_ms, lb_error *error)
     lb_status status = LB_OK;
     pthread_mutex_lock(&bus->schemas.loading);
     if (older_than(&bus->schemas, age_ms))
-        status = load(bus, clock_in_ms(LOAD_TIMEOUT_MS), error);
+        status = load(bus, clock_in_ms(bus->rpc_timeout_ms), error);
     pthread_mutex_unlock(&bus->schemas.loading);
     return status;
 }

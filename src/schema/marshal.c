@@ -33,7 +33,7 @@ static line begin_message(const subject *s, char *memory, size_t size)
     return l;
 }
 
-static void line_signature(line *l, const subject *s)
+static void line_signature(line *l, const subject *s, const char *lead)
 {
     buffer text = {0};
 
@@ -41,7 +41,7 @@ static void line_signature(line *l, const subject *s)
         return;
     member_print(&text, s->member);
     if (!text.failed) {
-        line_str(l, "; the signature is ");
+        line_str(l, lead);
         line_add(l, (lb_slice){text.data, text.size});
     }
     buffer_free(&text);
@@ -70,7 +70,7 @@ static lb_status refuse_missing(const subject *s, lb_slice name)
 
     line_str(&l, "missing argument ");
     line_quoted(&l, name);
-    line_signature(&l, s);
+    line_signature(&l, s, "; the signature is ");
     return lb_error_set(s->error, s->status, "%s", memory);
 }
 
@@ -90,7 +90,7 @@ static lb_status refuse_unexpected(const subject *s, lb_slice name)
         line_quoted(&l, nearest.best);
         line_str(&l, "?");
     }
-    line_signature(&l, s);
+    line_signature(&l, s, nearest.best.size ? " The signature is " : "; the signature is ");
     return lb_error_set(s->error, s->status, "%s", memory);
 }
 
@@ -148,21 +148,53 @@ static bool is_hidden_bool(const validator *v, const lb_datum *d)
            (d->kind == LB_DATUM_INT || d->kind == LB_DATUM_UINT) && d->as.u <= 1;
 }
 
+/* Whether the schema takes all values of that type. */
+static bool takes(const validator *v, types type) { return !v || (v->exact && (v->types & type)); }
+
 static lb_slice datum_text(const lb_datum *d)
 {
     return d->kind == LB_DATUM_STR ? slice_of(d->as.str) : d->as.slice;
 }
 
+/* Whether a byte in the word is one that JSON escapes, or not ASCII. The highest bit of a byte tells. */
+static bool has_special(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
+
+    return ((word | (word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & high) != 0;
+}
+
+/* Whether the text is its own JSON form, but for the quotes. */
+static bool is_plain(lb_slice text)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= text.size; i += 8) {
+        uint64_t word;
+        memcpy(&word, text.data + i, sizeof word);
+        if (has_special(word))
+            return false;
+    }
+    for (; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
 /* The most bytes that writing the scalar takes, the room that printing an escape asks for included. */
 static size_t most_bytes(const lb_datum *d)
 {
+    size_t escapes = 0;
+
     if (types_of_datum(d) != TYPES_STRING)
         return 40;
     lb_slice text = datum_text(d);
-    size_t escapes = 0;
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\') | (c == 0x7F));
+        escapes += (size_t)((c < 0x20) | (c == '"') | (c == '\\'));
     }
     return text.size + 5 * escapes + 16;
 }
@@ -219,14 +251,18 @@ static lb_status encode_scalar(const subject *s, lb_slice name, const validator 
                                buffer *out)
 {
     size_t start = out->size;
-    const lb_datum boolean = lb_datum_bool(given->as.u != 0);
-    const lb_datum *d = is_hidden_bool(v, given) ? &boolean : given;
+    const lb_datum *d = given;
+    lb_datum boolean;
 
+    if (is_hidden_bool(v, given)) {
+        boolean = lb_datum_bool(given->as.u != 0);
+        d = &boolean;
+    }
     if (d->kind == LB_DATUM_FLOAT && !isfinite(d->as.f))
         return refuse(s, name, "", "expected a finite number: JSON has neither NaN nor infinities");
     if (!write_scalar(out, d))
         return refuse(s, name, "", "the string is not UTF-8");
-    if (!v || (v->exact && (v->types & types_of_datum(d))))
+    if (takes(v, types_of_datum(d)))
         return out->failed ? no_memory(s) : LB_OK;
     return check_text(s, name, v, out, start, !(v->types & types_of_datum(d)));
 }
@@ -272,12 +308,31 @@ static lb_status encode(const subject *s, lb_slice name, const validator *v, con
 
 /* ---- Arguments, outbound ---------------------------------------------------------------------------- */
 
+/* Most arguments: a string that needs nothing but quotes, for a parameter that takes any string. */
+static bool encode_plain_string(const validator *v, const lb_datum *d, arena *memory, lb_kwarg *kwarg)
+{
+    if (types_of_datum(d) != TYPES_STRING || !takes(v, TYPES_STRING))
+        return false;
+    lb_slice text = datum_text(d);
+    char *json = is_plain(text) ? arena_alloc(memory, text.size + 2) : NULL;
+    if (!json)
+        return false;
+    json[0] = '"';
+    if (text.size)
+        memcpy(json + 1, text.data, text.size);
+    json[text.size + 1] = '"';
+    kwarg->json = (lb_slice){json, text.size + 2};
+    return true;
+}
+
 static lb_status encode_argument(const subject *s, const validator *v, const lb_datum *d, arena *memory,
                                  lb_kwarg *kwarg)
 {
     buffer out = {0};
     lb_status status;
 
+    if (encode_plain_string(v, d, memory, kwarg))
+        return LB_OK;
     if (!is_tree(d)) {
         out.capacity = most_bytes(d);
         out.data = arena_alloc(memory, out.capacity);

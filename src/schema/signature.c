@@ -5,14 +5,11 @@
  * returns at once. */
 #include "signature.h"
 
-#include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "../base/json.h"
 #include "json_schema.h"
 #include "line.h"
-#include "suggest.h"
 #include "type.h"
 #include "validator.h"
 

@@ -1,6 +1,7 @@
 /* JSON schema (draft-07): compiled once, then run without allocation. Knows at present what Python Lightbus
- * publishes: boolean schemas, type, properties, required, additionalProperties, items, prefixItems (ignored, as
- * draft-07 does), anyOf, enum, const, minItems, maxItems, $ref is refused. Other keywords are ignored. */
+ * publishes: boolean schemas, type, properties, required, additionalProperties, items (one schema or a list),
+ * prefixItems (ignored, as draft-07 does), anyOf, enum, const, minItems, maxItems; $ref is refused. Other
+ * keywords are ignored. */
 #ifndef SCHEMA_VALIDATOR_H
 #define SCHEMA_VALIDATOR_H
 

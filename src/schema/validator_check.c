@@ -119,7 +119,7 @@ static bool not_listed(const lb_value *listed, const lb_value *value, const way 
     if (!why)
         return false;
     line l = begin_violation(why, VIOLATION_VALUE, at);
-    line_str(&l, "expected one of ");
+    line_str(&l, lb_value_count(listed) ? "expected one of " : "expected nothing");
     while (it.index < MOST_VALUES_SHOWN && lb_value_next(&it)) {
         if (it.index)
             line_str(&l, ", ");

@@ -119,7 +119,7 @@ static void test_enum_and_const(void **state)
     assert_accepts("{\"const\": {\"a\": [true]}}", "{\"a\": [true]}");
     assert_refuses("{\"enum\": [\"a\", \"b\"]}", "\"c\"", "", "expected one of \"a\", \"b\", got \"c\"");
     assert_refuses("{\"enum\": [1]}", "true", "", "expected one of int (1), got bool (true)");
-    assert_refuses("{\"enum\": []}", "1", "", "expected one of , got int (1)");
+    assert_refuses("{\"enum\": []}", "1", "", "expected nothing, got int (1)");
     assert_refuses("{\"const\": 1}", "\"x\"", "", "expected int (1), got \"x\"");
     assert_refuses("{\"enum\": [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\"]}", "\"x\"", "",
                    "expected one of \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", ..., got \"x\"");

@@ -193,12 +193,10 @@ static void drop_expired(push_queue *q)
     q->count = kept;
 }
 
-/* Every call's expiry key first, then the calls: a worker that is fast must find the key. The bytes that the
- * replies take at least. */
-static size_t write_calls(conn *c, const push_queue *q)
+/* Every call's expiry key first, then the calls: a worker that is fast must find the key. */
+static void write_calls(conn *c, const push_queue *q)
 {
     int64_t now = clock_now();
-    size_t replies = 0;
     for (const push *item = q->items; item < q->items + q->count; item++) {
         int64_t ms = item->deadline_ns == LB_FOREVER ? 0 : (item->deadline_ns - now + CLOCK_MS - 1) / CLOCK_MS;
         command_begin(&c->out, ms ? 5 : 3);
@@ -209,14 +207,13 @@ static size_t write_calls(conn *c, const push_queue *q)
             command_str(&c->out, "PX");
             command_int(&c->out, ms > 0 ? ms : 1);
         }
-        replies += REPLY_OF_SET;
+        conn_expect(c, REPLY_OF_SET);
     }
     for (size_t i = 0, end; i < q->count; i = end) {
         end = push_run(q, i, q->count);
         push_write(q, &c->out, "RPUSH", i, end);
-        replies += REPLY_OF_PUSH;
+        conn_expect(c, REPLY_OF_PUSH);
     }
-    return replies;
 }
 
 static bool all_answered(const answers *a, const push_queue *q) { return a->pushes == q->count; }
@@ -261,7 +258,7 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
     if (status != LB_OK)
         return status;
     conn_release(&c->b);
-    conn_expect(&c->b, write_calls(&c->b, q) - 1); /* no other reply follows: the last byte must wake us */
+    write_calls(&c->b, q);
     int64_t until = answer_deadline(deadline_ns);
     status = conn_send(&c->b, until, &started, error);
     if (status != LB_OK)
@@ -281,6 +278,14 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
         if (q->items[i].refused)
             refuse(c, push_id(q, &q->items[i]), why.status, why.message);
     return LB_OK;
+}
+
+/* Calls that could not be sent: their senders are told, through fetch. */
+static void refuse_all(caller *c, push_queue *q, lb_status status, const char *reason)
+{
+    for (size_t i = 0; i < q->count; i++)
+        refuse(c, push_id(q, &q->items[i]), status, reason);
+    push_clear(q);
 }
 
 /* Moves what is pending into a queue that is to be written. */
@@ -436,12 +441,20 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
 {
     bool started = false;
     int64_t now = clock_now();
-    lb_status status = conn_ready(&c->a, deadline_ns, error);
-    if (status != LB_OK)
-        return status;
+    lb_error why = {0};
+    lb_status status = conn_ready(&c->a, deadline_ns, &why);
     take_pending(c, &c->in_flight);
+    if (status != LB_OK) {
+        if (error)
+            *error = why;
+        if (!c->in_flight.count)
+            return status;
+        refuse_all(c, &c->in_flight, status, why.message);
+        return LB_OK;
+    }
     c->answered = (answers){0, 0};
-    conn_expect(&c->a, write_calls(&c->a, &c->in_flight));
+    write_calls(&c->a, &c->in_flight);
+    conn_expect(&c->a, 1); /* and something of the pop's reply */
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
     c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
     c->pop_index = 0;
@@ -476,7 +489,7 @@ static lb_status send_aside(caller *c, int64_t deadline_ns)
     return LB_OK; /* what was not sent waits for the next fetch, which A will have to reconnect for as well */
 }
 
-/* The results in a reply of the pop. */
+/* Adds the results in a reply of the pop. */
 static lb_status read_results(caller *c, const reply *r, const lb_result_message **results, size_t *count,
                               lb_error *error)
 {
@@ -486,7 +499,9 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
         n++;
     if (!n)
         return LB_OK;
-    lb_result_message *list = arena_alloc(&c->arena, n * sizeof *list);
+    lb_result_message *list = arena_alloc(&c->arena, (*count + n) * sizeof *list);
+    if (list && *count) /* of the reply before */
+        memcpy(list, *results, *count * sizeof *list);
     for (const reply *m = messages; m && list; m = m->next) {
         lb_slice text = reply_is_text(m) ? m->as.text : (lb_slice){"", 0};
         if (!decode_result(&c->arena, text, c->a.in.most, &list[*count]))

@@ -30,7 +30,8 @@ enum {
     USER_TIMEOUT_MS = 10 * 1000,
     CONNECT_TIMEOUT_LEAST_MS = 10,
 };
-#define IDLE_NS (100 * CLOCK_MS) /* after that a connection may have died unnoticed */
+#define IDLE_NS                                                                                                \
+    (1 * CLOCK_MS) /* after that a look whether it has died is cheap beside what could be lost on it */
 
 void conn_init(conn *c, const redis_options *options, server_features *features, SSL_CTX *tls, int wake_fd)
 {
@@ -146,7 +147,7 @@ static void set_low_water(conn *c)
 {
     if (c->ssl || *c->options->path)
         return;
-    int wanted = c->expected == 0 ? 1 : c->expected < LOW_WATER_MOST ? (int)c->expected + 1 : LOW_WATER_MOST;
+    int wanted = c->expected < 1 ? 1 : c->expected < LOW_WATER_MOST ? (int)c->expected : LOW_WATER_MOST;
     if (wanted != c->low_water && setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted) == 0)
         c->low_water = wanted;
 }

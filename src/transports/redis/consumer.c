@@ -201,7 +201,7 @@ static lb_status write_pop(consumer *c, size_t max, int64_t deadline_ns, bool wa
     lb_status status = conn_ready(k, deadline_ns, error);
     if (status != LB_OK)
         return status;
-    conn_expect(k, write_results(k, &c->results) * REPLY_LEAST);
+    conn_expect(k, write_results(k, &c->results) * REPLY_LEAST + 1); /* and something of the pop's */
     c->written = c->results.count;
     c->answered = 0;
     int64_t now = clock_now(), block = wait ? block_ms(c->w.owner, deadline_ns) : 0;
@@ -230,7 +230,7 @@ static bool keep_popped(consumer *c, const reply *messages)
     return true;
 }
 
-/* Reads until the pop has been answered; sets *woken if an interrupt came meanwhile. */
+/* Reads until the pop has been answered; *woken is set when an interrupt had it end early. */
 static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *k = &c->w.conn;
@@ -285,7 +285,7 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
     }
     if (!asked)
         return LB_OK;
-    conn_expect(k, asked * REPLY_LEAST - 1);
+    conn_expect(k, asked * REPLY_LEAST);
     lb_status status = conn_send(k, until, NULL, error);
     for (size_t i = 0; i < *count && status == LB_OK; i++) {
         const reply *r = NULL;

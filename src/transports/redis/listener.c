@@ -242,7 +242,7 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
     int64_t now = clock_now(), block = 0;
     if (wait)
         block = block_ms(l->w.owner, deadline_ns < l->reclaim_at_ns ? deadline_ns : l->reclaim_at_ns);
-    conn_expect(c, write_acks(l, &c->out) * ACK_REPLY_LEAST);
+    conn_expect(c, write_acks(l, &c->out) * ACK_REPLY_LEAST + 1); /* and something of the read's */
     acks_written(l);
     command_begin(&c->out, 7 + 2 * (wait ? 1 : 0) + 2 * l->stream_count);
     command_str(&c->out, "XREADGROUP");
@@ -306,8 +306,8 @@ static lb_status read_replied(listener *l, const reply *r, lb_error *error)
     return groups_recreate(l, clock_in_ms(ANSWER_MS), error);
 }
 
-/* Reads until the read has been answered; sets *woken if an interrupt came meanwhile. LB_TIMEOUT: it is still
- * outstanding. */
+/* Reads until the read has been answered; *woken is set when an interrupt had it end early. LB_TIMEOUT: it is
+ * still outstanding. */
 static lb_status finish_read(listener *l, int64_t deadline_ns, bool *woken, lb_error *error)
 {
     conn *c = &l->w.conn;
