@@ -201,12 +201,14 @@ static size_t replay_all(enum direction direction)
 
     for (const scenario *s = scenarios; s < scenarios + SCENARIOS; s++) {
         buffer report = {0};
+        int64_t began;
         if (!selected(s) || !(s->directions & direction))
             continue;
         printf("%-52s as %s ", s->vector, direction == AS_CLIENT ? "client" : "worker");
         fflush(stdout);
+        began = support_now_ms();
         if (replay(&the_stage, s, direction, &report)) {
-            printf("agrees\n");
+            printf("agrees  %5lld ms\n", (long long)(support_now_ms() - began));
         } else {
             printf("DIFFERS\n%s", buffer_text(&report));
             failures++;
