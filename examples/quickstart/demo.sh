@@ -39,7 +39,7 @@ fail() {
 
 step() { printf '\n%s%s%s\n' "$bold" "$1" "$plain"; }
 command_line() { printf '\n    %s$%s %s\n' "$dim" "$plain" "$1"; }
-indent() { sed 's/^/    /'; }
+indent() { sed 's/^./    &/'; }
 
 # wait_for FILE TEXT WHAT PID: until the file holds the text; the process PID is to write it, within 20 seconds.
 wait_for() {
@@ -124,13 +124,14 @@ echo "$result" | indent
 step "4. A mistake is found before anything is sent"
 command_line "lightbus call auth.check_password username=admin"
 lightbus call auth.check_password username=admin >"$work/mistake.log" 2>&1 && fail "it was not found"
-fold -s -w 76 "$work/mistake.log" | indent
+fold -s -w 76 "$work/mistake.log" | sed 's/ *$//' | indent
 
 step "5. A client in C calls, then fires the event"
 # shellcheck disable=SC2016 # shown, not run
 command_line 'cc client.c $(pkg-config --cflags --libs lightbus) -o client && ./client'
 # shellcheck disable=SC2046,SC2086 # flags are words
-${CC:-cc} "$here/client.c" $(pkg-config --cflags --libs lightbus) -Wl,-rpath,"$build" -o "$work/client" ||
+${CC:-cc} "$here/client.c" $(pkg-config --cflags --libs lightbus) -Wl,-rpath,"$build" ${CFLAGS-} \
+    -o "$work/client" ||
     fail "client.c does not compile"
 "$work/client" >"$work/client.log" 2>&1 || fail "the client failed:" "$work/client.log"
 indent <"$work/client.log"
@@ -145,8 +146,9 @@ show_new "$work/greeting_service.log"
 step "6. SIGTERM: the services finish what they have begun, and end"
 for i in 1 2; do
     kill "${pids[$i]}"
-    wait "${pids[$i]}" || fail "a service ended with a failure:" "$work/auth_service.log"
 done
+wait "${pids[1]}" || fail "auth_service ended with a failure:" "$work/auth_service.log"
+wait "${pids[2]}" || fail "greeting_service ended with a failure:" "$work/greeting_service.log"
 echo
 show_new "$work/auth_service.log"
 show_new "$work/greeting_service.log"

@@ -102,6 +102,27 @@ static size_t utf8_sequence(const unsigned char *at, size_t left)
 
 static bool plain(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 
+#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* The high bit of each byte that is below `c`, and perhaps of bytes after such a one. */
+static uint64_t bytes_below(uint64_t bytes, unsigned char c) { return (bytes - EACH_BYTE(c)) & ~bytes; }
+
+/* Where a run of plain characters ends; eight at a time while all of them are. */
+static const unsigned char *plain_end(const unsigned char *at, const unsigned char *end)
+{
+    uint64_t bytes;
+    for (; end - at >= 8; at += 8) {
+        memcpy(&bytes, at, 8);
+        uint64_t special = bytes | bytes_below(bytes, 0x20) | bytes_below(bytes ^ EACH_BYTE('"'), 1) |
+                           bytes_below(bytes ^ EACH_BYTE('\\'), 1);
+        if (special & EACH_BYTE(0x80))
+            break;
+    }
+    while (at < end && plain(*at))
+        at++;
+    return at;
+}
+
 static void escape(buffer *b, unsigned char c)
 {
     static const char short_form[] = "\bb\ff\nn\rr\tt\"\"\\\\";
@@ -121,8 +142,7 @@ bool buffer_json_string(buffer *b, const char *data, size_t size)
     buffer_char(b, '"');
     while (at < end) {
         const unsigned char *run = at;
-        while (at < end && plain(*at))
-            at++;
+        at = plain_end(at, end);
         buffer_add(b, run, (size_t)(at - run));
         if (at == end)
             break;

@@ -203,20 +203,21 @@ lb_status target_split(arena *memory, const char *name, target *t, lb_error *err
 static lb_status unknown_name(lb_error *error, lb_status status, const char *what, const char *wanted,
                               const lb_value *names)
 {
-    char hint[NEAREST_HINT];
-    char list[256] = "";
-    nearest n = {.wanted = wanted};
+    char text[HINT_SIZE], list[256] = "";
+    suggestion s = suggestion_for(slice_of(wanted));
     lb_value_iterator it = lb_value_iterate(names);
 
     while (lb_value_next(&it)) {
         size_t size = strlen(list);
-        nearest_offer(&n, it.name);
+        suggestion_consider(&s, slice_of(it.name));
         snprintf(list + size, sizeof list - size, "%s%s", size ? ", " : "", it.name);
     }
-    if (n.name)
-        return lb_error_set(error, status, "%s%s", what, nearest_hint(&n, hint));
+    if (s.best.size)
+        return lb_error_set(error, status, "%s%s", what, hint(&s, text));
+    if (!*list)
+        return lb_error_set(error, status, "%s; there are none", what);
     return lb_error_set(error, status, "%s; there %s: %s", what, lb_value_count(names) == 1 ? "is" : "are",
-                        *list ? list : "none");
+                        list);
 }
 
 lb_status target_find(const lb_value *schemas, const target *t, const char *half, const lb_value **member,

@@ -19,18 +19,18 @@ static const command *find_command(const char *name)
 
 static int unknown_command(const invocation *in, const char *name)
 {
-    char hint[NEAREST_HINT];
-    nearest n = {.wanted = name};
+    char text[HINT_SIZE];
+    suggestion s = suggestion_for(slice_of(name));
 
     if (name[0] == '-') {
-        nearest_offer(&n, "--help");
-        nearest_offer(&n, "--version");
+        suggestion_consider(&s, slice_of("--help"));
+        suggestion_consider(&s, slice_of("--version"));
         return usage_error(in, "unknown flag \"%s\"%s", name,
-                           n.name ? nearest_hint(&n, hint) : "; the flags of a command come after its name");
+                           s.best.size ? hint(&s, text) : "; the flags of a command come after its name");
     }
     for (const command *const *c = cli_commands; *c; c++)
-        nearest_offer(&n, (*c)->name);
-    return usage_error(in, "unknown command \"%s\"%s", name, nearest_hint(&n, hint));
+        suggestion_consider(&s, slice_of((*c)->name));
+    return usage_error(in, "unknown command \"%s\"%s", name, hint(&s, text));
 }
 
 static const char *base_name(const char *path)
@@ -45,17 +45,17 @@ static const char *base_name(const char *path)
 static int set_log_level(const invocation *in)
 {
     static const char *const names[] = {"debug", "info", "warning", "error", "critical"};
-    char hint[NEAREST_HINT];
-    nearest n = {.wanted = in->log_level};
+    char text[HINT_SIZE];
+    suggestion s = suggestion_for(slice_of(in->log_level));
 
     for (int i = 0; i < 5; i++) {
         if (strcmp(in->log_level, names[i]) == 0) {
             lb_log_set_level((lb_log_level)(LB_LOG_DEBUG + i));
             return CLI_OK;
         }
-        nearest_offer(&n, names[i]);
+        suggestion_consider(&s, slice_of(names[i]));
     }
-    return usage_error(in, "unknown log level \"%s\"%s", in->log_level, nearest_hint(&n, hint));
+    return usage_error(in, "unknown log level \"%s\"%s", in->log_level, hint(&s, text));
 }
 
 static int run_command(invocation *in, int argc, char **argv)
@@ -78,7 +78,8 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
     invocation in = {.program = base_name(argc > 0 ? argv[0] : NULL), .setup = setup};
     const char *name = argc > 1 ? argv[1] : NULL;
 
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of the write */
+    signal(SIGPIPE, SIG_IGN);         /* a reader that went away is an error of the write */
+    setvbuf(stderr, NULL, _IOLBF, 0); /* lines that do not mix with those of the log */
     if (!name) {
         flags_help(stderr, &in);
         return CLI_USAGE;

@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "../base/json.h"
+#include "../schema/suggest.h"
+
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 }; /* exit codes */
 
 /* One run of the program. A flag that was not given is NULL; a switch that was given is not NULL. */
@@ -65,19 +68,12 @@ int usage_error(const invocation *in, const char *format, ...) LB_PRINTF(2, 3);
 /* Prints an error, and returns CLI_FAILURE. */
 int failure(const invocation *in, const lb_error *error);
 
+/* "; did you mean "NAME"?", or "" when nothing is near enough; in `out`. */
+#define HINT_SIZE 128
+const char *hint(const suggestion *s, char out[HINT_SIZE]);
+
 /* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
 lb_bus *cli_open(const invocation *in, lb_options options);
-
-/* ---- nearest.c: the name that was probably meant */
-typedef struct nearest {
-    const char *wanted;
-    const char *name; /* the best so far, borrowed; NULL: nothing is near */
-    size_t distance;
-} nearest; /* {wanted} to begin with */
-void nearest_offer(nearest *n, const char *name);
-/* Writes "; did you mean "NAME"?", or nothing, and returns `out`. */
-#define NEAREST_HINT 128
-const char *nearest_hint(const nearest *n, char out[NEAREST_HINT]);
 
 /* ---- terminal.c: output for people and for pipes */
 

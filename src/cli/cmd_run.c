@@ -3,6 +3,8 @@
 #include "cli.h"
 #include "module.h"
 
+#include <unistd.h>
+
 static int show_failure(const invocation *in, lb_error *error, lb_status status, const char *what)
 {
     if (!error->message[0])
@@ -17,7 +19,7 @@ static int serve(const invocation *in, lb_bus *bus)
 
     if (status != LB_OK)
         return show_failure(in, &error, status, "the worker ended");
-    fprintf(stderr, "Lightbus has stopped.\n");
+    fprintf(stderr, "%sLightbus has stopped.\n", isatty(STDERR_FILENO) ? "\n" : ""); /* below a ^C */
     return CLI_OK;
 }
 

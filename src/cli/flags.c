@@ -50,19 +50,19 @@ static const flag *find_flag(const invocation *in, const char *name, size_t size
 static int unknown_flag(const invocation *in, const char *word)
 {
     const flag *table;
-    char hint[NEAREST_HINT], wanted[72], names[NEAREST_HINT];
-    nearest n = {.wanted = wanted};
+    char text[HINT_SIZE], dashed[72];
+    size_t size = strcspn(word, "=");
+    suggestion s = suggestion_for((lb_slice){word + 2, word[1] == '-' ? size - 2 : 0});
 
-    snprintf(wanted, sizeof wanted, "%.*s", (int)strcspn(word + 2, "="), word[1] == '-' ? word + 2 : "");
     for (size_t t = 0; (table = flag_table(in->command, t)); t++)
         for (const flag *f = table; f->name; f++)
             if (offered(in, f))
-                nearest_offer(&n, f->name);
-    if (n.name) { /* with its dashes */
-        snprintf(names, sizeof names, "--%s", n.name);
-        n.name = names;
+                suggestion_consider(&s, slice_of(f->name));
+    if (s.best.size) {
+        snprintf(dashed, sizeof dashed, "--%s", s.best.data);
+        s.best = slice_of(dashed);
     }
-    return usage_error(in, "unknown flag \"%.*s\"%s", (int)strcspn(word, "="), word, nearest_hint(&n, hint));
+    return usage_error(in, "unknown flag \"%.*s\"%s", (int)size, word, hint(&s, text));
 }
 
 static void store(invocation *in, const flag *f, const char *value)
@@ -224,4 +224,12 @@ int failure(const invocation *in, const lb_error *error)
     print_safe(stderr, error->message[0] ? error->message : lb_status_text(error->status));
     fputc('\n', stderr);
     return CLI_FAILURE;
+}
+
+const char *hint(const suggestion *s, char out[HINT_SIZE])
+{
+    out[0] = '\0';
+    if (s->best.size)
+        snprintf(out, HINT_SIZE, "; did you mean \"%.*s\"?", (int)s->best.size, s->best.data);
+    return out;
 }

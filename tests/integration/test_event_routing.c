@@ -196,16 +196,13 @@ static void s18_a_group_that_vanished_is_created_again(void **state)
         {"DEL", "a.*:stream", NULL},
         {"XGROUP", "DESTROY", "a.*:stream", "tests-l"},
     };
-    int wanted = 0;
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        int got = shared_get(&s->got[AX]);
         fire(bus, "a.x", 1);
-        wait_until(shared_get(&s->got[AX]) >= ++wanted, PATIENCE_MS);
-        wanted = shared_get(&s->got[AX]);
+        wait_until(shared_get(&s->got[AX]) > got, PATIENCE_MS);
         lb_value_free(redis_command(server, orders[i][0], orders[i][1], orders[i][2], orders[i][3], NULL));
-        fire(bus, "a.x", 2);
-        wait_until(shared_get(&s->got[AX]) >= ++wanted, PATIENCE_MS);
+        fire(bus, "a.x", 2); /* what came before may come again: at least once */
         wait_until(shared_get(&s->last_n) == 2, PATIENCE_MS);
-        wanted = shared_get(&s->got[AX]);
     }
     assert_true(child_runs(pid));
     worker_stop(pid);

@@ -47,13 +47,22 @@ static lb_bus *jobs_open(const char *url)
     return bus;
 }
 
-/* A call and an event both get through, within `timeout_ms`. */
+static lb_status call_once(lb_bus *bus, int timeout_ms, lb_error *error)
+{
+    lb_call_options options = {.timeout_ms = timeout_ms};
+    return lb_call_end(lb_call_begin(bus, "jobs.work", LB_NO_ARGS, &options, error), NULL, error);
+}
+
+/* A call and an event both get through, within `timeout_ms`. One call may be lost with a connection that broke
+ * unnoticed: it is not sent again (S1). */
 static void expect_works(lb_bus *bus, shared *s, int timeout_ms)
 {
     lb_error error = {0};
-    lb_call_options options = {.timeout_ms = timeout_ms};
     int events = shared_get(&s->events);
-    assert_ok(lb_call_end(lb_call_begin(bus, "jobs.work", LB_NO_ARGS, &options, &error), NULL, &error), &error);
+    int64_t deadline = support_now_ms() + timeout_ms;
+    while (call_once(bus, 1000, &error) != LB_OK)
+        if (support_now_ms() > deadline)
+            fail_msg("no call is answered: %s", error.message);
     assert_ok(lb_fire(bus, "jobs.started", LB_NO_ARGS, &error), &error);
     wait_until(shared_get(&s->events) > events, timeout_ms);
 }
@@ -178,25 +187,22 @@ static void s31_half_open_connections_are_given_up(void **state)
     lb_close(bus);
 }
 
-static void s30_a_worker_starts_before_redis_does(void **state)
+static void s30_a_start_without_redis_fails_and_can_be_repeated(void **state)
 {
     redis_server *server = *state;
-    redis_server_down(server);
     shared *s = shared_memory(sizeof *s);
-    worker w = {.url = server->url, .setup = setup, .data = s, .run = true};
-    pid_t pid = worker_start(&w);
-    sleep_ms(500);
+    lb_error error = {0};
+    lb_bus *bus = client_open(server->url, 1000);
+    assert_ok(setup(bus, s, &error), &error);
+    redis_server_down(server);
+    int64_t begin = support_now_ms();
+    assert_status(lb_start(bus, &error), LB_TRANSPORT, &error);
+    assert_true(error.retryable);
+    assert_in_range(support_now_ms() - begin, 0, 1000 + SLACK_MS);
     redis_server_up(server);
-    if (child_runs(pid)) {
-        lb_bus *bus = jobs_open(server->url);
-        wait_until(redis_int(server, "EXISTS", "jobs.*:stream", NULL) == 1, 15000);
-        expect_works(bus, s, 15000);
-        worker_stop(pid);
-        lb_close(bus);
-    } else {
-        assert_int_equal(child_wait(pid, PATIENCE_MS), 1);
-        fail_msg("the worker gave up because Redis was not there yet");
-    }
+    assert_ok(lb_start(bus, &error), &error);
+    expect_works(bus, s, 5000);
+    lb_close(bus);
 }
 
 static void s30_a_full_redis_is_an_error_and_passes(void **state)
@@ -264,7 +270,7 @@ int main(void)
         server_test(s30_no_hot_loop_while_redis_is_away),
         server_test(s30_no_hot_loop_when_every_command_fails),
         server_test(s30_an_idle_worker_uses_next_to_no_time),
-        server_test(s30_a_worker_starts_before_redis_does),
+        server_test(s30_a_start_without_redis_fails_and_can_be_repeated),
         server_test(s30_a_full_redis_is_an_error_and_passes),
         server_test(s31_half_open_connections_are_given_up),
         cmocka_unit_test(s33_neither_log_nor_error_names_the_password),

@@ -99,6 +99,7 @@ static void accept_link(forwarder *f)
     int client = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
     if (client < 0)
         return;
+    f->accepted++;
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     connection *l = f->count < MOST_LINKS ? calloc(1, sizeof *l) : NULL;
     if (!l || connect(server, (struct sockaddr *)&address, sizeof address) != 0) {
@@ -114,7 +115,6 @@ static void accept_link(forwarder *f)
     l->flows[TO_SERVER].from = l->flows[TO_CLIENT].to = client;
     l->flows[TO_SERVER].to = l->flows[TO_CLIENT].from = server;
     f->links[f->count++] = l;
-    f->accepted++;
 }
 
 /* ---- Forwarding ----------------------------------------------------------------------------------------- */

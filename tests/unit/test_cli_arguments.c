@@ -203,7 +203,7 @@ static void unknown_targets_are_answered_with_what_there_is(void **state)
                                        "\"check_password\"?");
     assert_int_equal(target_find(schemas, &(target){"shop", "sold"}, "events", &member, &error),
                      LB_UNKNOWN_MEMBER);
-    assert_string_equal(error.message, "the API \"shop\" has no event \"sold\"; there are: none");
+    assert_string_equal(error.message, "the API \"shop\" has no event \"sold\"; there are none");
     assert_int_equal(target_find(schemas, &(target){"broken", "x"}, "rpcs", &member, &error),
                      LB_UNKNOWN_MEMBER);
     lb_value_free(schemas);

@@ -171,34 +171,33 @@ static void numbers(void **state)
         assert_false(flags_count(no_counts[i], &count));
 }
 
-static const char *nearest_of(const char *wanted, const char *const *names)
+/* The hint for a misspelt name among these. */
+static const char *hint_for(const char *wanted)
 {
-    nearest n = {.wanted = wanted};
+    static char text[HINT_SIZE];
+    const char *const names[] = {"run", "call", "fire", "listen", "service-name"};
+    suggestion s = suggestion_for(slice_of(wanted));
 
-    for (; *names; names++)
-        nearest_offer(&n, *names);
-    return n.name;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        suggestion_consider(&s, slice_of(names[i]));
+    return hint(&s, text);
 }
 
 static void the_nearest_name(void **state)
 {
     (void)state;
-    const char *const names[] = {"run", "call", "fire", "listen", "service-name", NULL};
-    char hint[NEAREST_HINT], longest[200];
+    char longest[200];
 
-    assert_string_equal(nearest_of("rnu", names), "run");
-    assert_string_equal(nearest_of("lsiten", names), "listen");
-    assert_string_equal(nearest_of("service_name", names), "service-name");
-    assert_string_equal(nearest_of("serv", names), "service-name");
-    assert_string_equal(nearest_of("fier", names), "fire");
-    assert_null(nearest_of("deploy", names));
-    assert_null(nearest_of("", names));
+    assert_string_equal(hint_for("rnu"), "; did you mean \"run\"?");
+    assert_string_equal(hint_for("lsiten"), "; did you mean \"listen\"?");
+    assert_string_equal(hint_for("service_name"), "; did you mean \"service-name\"?");
+    assert_string_equal(hint_for("fier"), "; did you mean \"fire\"?");
+    assert_string_equal(hint_for("CALL"), "; did you mean \"call\"?");
+    assert_string_equal(hint_for("deploy"), "");
+    assert_string_equal(hint_for(""), "");
     memset(longest, 'a', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    assert_null(nearest_of(longest, names));
-    assert_null(nearest_of("run", (const char *const[]){longest, NULL}));
-    assert_string_equal(nearest_hint(&(nearest){.wanted = "x"}, hint), "");
-    assert_string_equal(nearest_hint(&(nearest){.wanted = "x", .name = "y"}, hint), "; did you mean \"y\"?");
+    assert_string_equal(hint_for(longest), "");
 }
 
 static void texts_from_elsewhere_are_harmless(void **state)

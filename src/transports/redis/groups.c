@@ -114,7 +114,7 @@ lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
             else if (reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && failed == LB_OK)
                 failed = conn_reply_error(c, r, i ? "making a consumer" : "making a consumer group", error);
         }
-        s->group_seen = status == LB_OK && failed == LB_OK;
+        s->group_seen |= status == LB_OK && failed == LB_OK;
     }
     if (status == LB_OK && failed == LB_OK)
         l->serial = c->serial;

@@ -19,8 +19,8 @@ static const char touch_script[] =
     "end "
     "return ours";
 
-/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason. Answers 1 if it was ours, else 0. More fields
- * than Lua can hand over at once are kept as JSON. */
+/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
+ * More fields than Lua can hand over at once are kept as JSON. */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
     "if #p == 0 then return 0 end "
@@ -29,7 +29,7 @@ static const char bury_script[] =
     "if #f > 4000 then f = {'dead_fields', cjson.encode(f)} end "
     "local extra = {'dead_id', ARGV[3], 'dead_reason', ARGV[4], 'dead_group', ARGV[1], 'dead_consumer', "
     "ARGV[2], "
-    " 'dead_deliveries', tostring(p[1][4])} "
+    " 'dead_deliveries', ARGV[5]} "
     "for i = 1, #extra do f[#f + 1] = extra[i] end "
     "redis.call('XADD', KEYS[2], '*', unpack(f)) "
     "redis.call('XACK', KEYS[1], ARGV[1], ARGV[3]) "
@@ -133,7 +133,7 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
     if (!c)
         return error ? error->status : LB_TRANSPORT;
-    command_begin(&c->out, 9);
+    command_begin(&c->out, 10);
     command_str(&c->out, "EVAL");
     command_str(&c->out, bury_script);
     command_str(&c->out, "2");
@@ -143,6 +143,7 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     command_str(&c->out, l->consumer);
     command_slice(&c->out, event->native_id);
     command_str(&c->out, reason ? reason : "");
+    command_int(&c->out, event->deliveries);
     lb_status status =
         conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
     if (status == LB_OK && reply_integer(r) == 0)

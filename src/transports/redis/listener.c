@@ -377,7 +377,7 @@ static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, b
         else if ((s = next_reclaim(l)))
             status = reclaim_page(l, s, max, error);
         else
-            status = write_read(l, max, deadline_ns, wait, error);
+            status = write_read(l, max, deadline_ns, wait && !*woken, error);
     }
     return status == LB_OK ? finish_read(l, deadline_ns, woken, error) : status;
 }
