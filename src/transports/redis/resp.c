@@ -166,9 +166,14 @@ void command_arg(buffer *b, const char *data, size_t size)
 
 void command_int(buffer *b, int64_t value)
 {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%lld", (long long)value);
-    command_arg(b, text, (size_t)size);
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char text[24], *end = text + sizeof text, *at = end;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        *--at = '-';
+    command_arg(b, at, (size_t)(end - at));
 }
 
 void command_prefixed(buffer *b, const char *prefix, lb_slice text)
