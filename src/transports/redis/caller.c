@@ -259,7 +259,6 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
         return status;
     conn_release(&c->b);
     write_calls(&c->b, q);
-    conn_expect_no_more(&c->b);
     int64_t until = answer_deadline(deadline_ns);
     status = conn_send(&c->b, until, &started, error);
     if (status != LB_OK)
