@@ -30,6 +30,7 @@ void client_after_fork(struct client *c)
     if (pthread_mutex_trylock(&c->lock) == 0) {
         old = *c;
         map_free(&old.in_flight);
+        pthread_mutex_unlock(&c->lock);
     }
     client_init(c);
     c->free = old.free;

@@ -16,8 +16,10 @@ void fires_init(struct fires *f)
 void fires_after_fork(struct fires *f) /* as client_after_fork */
 {
     struct fires old = {.free = NULL};
-    if (pthread_mutex_trylock(&f->lock) == 0)
+    if (pthread_mutex_trylock(&f->lock) == 0) {
         old = *f;
+        pthread_mutex_unlock(&f->lock);
+    }
     fires_init(f);
     f->free = old.free;
     f->free_count = old.free_count;
