@@ -130,7 +130,7 @@ lb_status conn_reply_error(conn *c, const reply *r, const char *doing, lb_error 
 static lb_status wait_ready(conn *c, short events, int64_t deadline_ns, bool wakeable)
 {
     struct pollfd p[2] = {{.fd = c->fd, .events = events}, {.fd = c->wake_fd, .events = POLLIN}};
-    nfds_t count = wakeable && c->wake_fd >= 0 ? 2 : 1;
+    nfds_t count = wakeable && c->wake_fd >= 0 && !c->deaf ? 2 : 1;
     for (;;) {
         int timeout = deadline_ns == INT64_MAX ? LONGEST_POLL_MS : clock_left_ms(deadline_ns, LONGEST_POLL_MS);
         int ready = poll(p, count, timeout);
@@ -228,11 +228,9 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
 
 lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
 {
-    lb_status status;
-    int wake_fd = c->wake_fd;
-    c->wake_fd = -1;
-    status = conn_receive(c, deadline_ns, r, error);
-    c->wake_fd = wake_fd;
+    c->deaf = true;
+    lb_status status = conn_receive(c, deadline_ns, r, error);
+    c->deaf = false;
     if (status == LB_TIMEOUT)
         status = lost(c, error, "no answer before the deadline");
     c->used_ns = clock_now();
