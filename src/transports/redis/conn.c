@@ -130,7 +130,7 @@ lb_status conn_reply_error(conn *c, const reply *r, const char *doing, lb_error 
 static lb_status wait_ready(conn *c, short events, int64_t deadline_ns, bool wakeable)
 {
     struct pollfd p[2] = {{.fd = c->fd, .events = events}, {.fd = c->wake_fd, .events = POLLIN}};
-    nfds_t count = wakeable && c->wake_fd >= 0 && !c->deaf ? 2 : 1;
+    nfds_t count = wakeable && c->wake_fd >= 0 ? 2 : 1;
     for (;;) {
         int timeout = deadline_ns == INT64_MAX ? LONGEST_POLL_MS : clock_left_ms(deadline_ns, LONGEST_POLL_MS);
         int ready = poll(p, count, timeout);
@@ -196,7 +196,7 @@ static lb_status read_some(conn *c, short *events, lb_error *error)
     return LB_OK;
 }
 
-lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
+static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const reply **r, lb_error *error)
 {
     short events = POLLIN;
     bool failed, waited = false;
@@ -212,7 +212,7 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
         waited = false;
         if (status == LB_TIMEOUT) {
             set_low_water(c);
-            status = wait_ready(c, events, deadline_ns, true);
+            status = wait_ready(c, events, deadline_ns, wakeable);
             if (status == LB_TIMEOUT && !c->ssl) { /* fewer bytes than expected may be there */
                 lb_status rest = read_some(c, &events, error);
                 c->expected = 0;
@@ -226,11 +226,14 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
     }
 }
 
+lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
+{
+    return receive(c, deadline_ns, true, r, error);
+}
+
 lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
 {
-    c->deaf = true;
-    lb_status status = conn_receive(c, deadline_ns, r, error);
-    c->deaf = false;
+    lb_status status = receive(c, deadline_ns, false, r, error);
     if (status == LB_TIMEOUT)
         status = lost(c, error, "no answer before the deadline");
     c->used_ns = clock_now();

@@ -23,8 +23,7 @@ typedef struct conn {
     SSL_CTX *tls; /* NULL: plain */
     SSL *ssl;
     int fd;      /* -1: not connected */
-    int wake_fd; /* an eventfd that ends a wait with LB_CANCELED, or -1; constant, other threads write to it */
-    bool deaf;   /* the wait at hand is not to be ended by it */
+    int wake_fd; /* an eventfd that ends a wait with LB_CANCELED, or -1 */
     buffer out;  /* commands not yet sent */
     reply_parser in;
     int64_t client_id; /* 0: not known */
