@@ -37,6 +37,7 @@ struct schemas {
     size_t count;
     pthread_mutex_t loading; /* held around the transport's schema functions */
     int64_t loaded_at;       /* 0: never; atomic */
+    int64_t announce_at;     /* when a process without a worker publishes its schemas (again); atomic */
 };
 
 /* A call or a fire in flight. It belongs to whoever began it, or, with a callback, to the bus. */
@@ -173,6 +174,9 @@ lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* The same unless that was done within the last `age_ms`. */
 void schemas_refresh(lb_bus *bus, int64_t age_ms);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
+/* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
+ * logged: the event matters more. */
+void schemas_announce(lb_bus *bus);
 
 /* pending.c */
 lb_pending *pending_new(lb_bus *bus, lb_pending **free_list, size_t *free_count);
@@ -271,6 +275,7 @@ void worker_thread_ends(lb_bus *bus);
 bool worker_pause(lb_bus *bus, unsigned attempt);
 /* Runs it here, or in lb_dispatch when the program has an event loop, and waits for its end. */
 void worker_run(lb_bus *bus, void (*run)(void *), void *argument);
+bool worker_runs(lb_bus *bus);
 bool worker_registering(lb_bus *bus, const char *what, lb_error *error); /* false: the worker runs already */
 
 /* dispatch.c */

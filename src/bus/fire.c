@@ -135,6 +135,7 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool
         return NULL;
     }
     p->kind = PENDING_FIRE;
+    schemas_announce(bus);
     lb_status status = prepare(p, name, args, error);
     pthread_mutex_lock(&f->lock);
     if (status == LB_OK) {

@@ -58,6 +58,7 @@ lb_status lb_register(lb_bus *bus, const lb_api *api, void *data, lb_error *erro
     if (status == LB_OK) {
         *local = (local_api){api, data, schema};
         s->order[s->count++] = local;
+        __atomic_store_n(&s->announce_at, 0, __ATOMIC_RELEASE);
     }
     pthread_rwlock_unlock(&s->lock);
     if (status != LB_OK) {
@@ -99,23 +100,49 @@ lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
     pthread_mutex_lock(&s->loading);
-    size_t count = s->count; /* registration is over when this is called */
+    pthread_rwlock_rdlock(&s->lock);
+    size_t count = s->count;
     const char **names = malloc((count + 1) * sizeof *names);
     lb_slice *texts = malloc((count + 1) * sizeof *texts);
+    api_schema **schemas = malloc((count + 1) * sizeof *schemas);
     lb_status status = LB_OK;
-    if (!names || !texts)
+    if (!names || !texts || !schemas) {
         status = lb_error_set(error, LB_NO_MEMORY, "out of memory while publishing schemas");
-    for (size_t i = 0; status == LB_OK && i < count; i++) {
-        names[i] = s->order[i]->api->name;
-        texts[i] = api_schema_json(s->order[i]->schema);
+        count = 0;
     }
+    for (size_t i = 0; i < count; i++) {
+        schemas[i] = api_schema_ref(s->order[i]->schema);
+        names[i] = api_schema_name(schemas[i]).data;
+        texts[i] = api_schema_json(schemas[i]);
+    }
+    pthread_rwlock_unlock(&s->lock);
     if (status == LB_OK && count)
         status = bus->transport->schema->store(bus->self, names, texts, count, bus->schema_ttl_s, deadline_ns,
                                                error);
     pthread_mutex_unlock(&s->loading);
+    for (size_t i = 0; i < count; i++)
+        api_schema_unref(schemas[i]);
     free(names);
     free(texts);
+    free(schemas);
     return status;
+}
+
+void schemas_announce(lb_bus *bus)
+{
+    struct schemas *s = &bus->schemas;
+    lb_error error = {0};
+    int64_t due = __atomic_load_n(&s->announce_at, __ATOMIC_ACQUIRE), now = clock_now();
+    int64_t next = now + REFRESH_SHARE((int64_t)bus->schema_ttl_s * CLOCK_SECOND);
+    if (now < due ||
+        !__atomic_compare_exchange_n(&s->announce_at, &due, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return;           /* not yet, or another thread does it */
+    if (worker_runs(bus)) /* its timer does it */
+        return;
+    if (schemas_store(bus, clock_in_ms(LOOK_AGAIN_MS), &error) == LB_OK)
+        return;
+    lb_log(LB_LOG_WARNING, "the schemas of this process could not be published: %s", error.message);
+    __atomic_store_n(&s->announce_at, now + LOOK_AGAIN_MS * CLOCK_MS, __ATOMIC_RELEASE);
 }
 
 /* ---- Remote ----------------------------------------------------------------------------------------- */

@@ -33,12 +33,18 @@ void worker_free(lb_bus *bus)
 
 bool worker_stopping(lb_bus *bus) { return __atomic_load_n(&bus->worker.stopping, __ATOMIC_ACQUIRE); }
 
+bool worker_runs(lb_bus *bus)
+{
+    pthread_mutex_lock(&bus->worker.lock);
+    bool runs = bus->worker.state != WORKER_STOPPED;
+    pthread_mutex_unlock(&bus->worker.lock);
+    return runs;
+}
+
 bool worker_registering(lb_bus *bus, const char *what, lb_error *error)
 {
     bus_check_fork(bus);
-    pthread_mutex_lock(&bus->worker.lock);
-    bool stopped = bus->worker.state == WORKER_STOPPED;
-    pthread_mutex_unlock(&bus->worker.lock);
+    bool stopped = !worker_runs(bus);
     if (!stopped)
         lb_error_set(error, LB_USAGE, "%s: the worker runs already; expected this before lb_run or lb_start",
                      what);

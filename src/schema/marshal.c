@@ -418,7 +418,12 @@ lb_status arguments_encode(lb_slice api_name, const member_schema *member, const
         property_set_clear(&seen, v);
     for (size_t i = 0; status == LB_OK && i < size; i++) {
         const validator *schema;
-        list[i] = (lb_kwarg){.name = slice_of(args[i].name)};
+        size_t name_size = strlen(args[i].name);
+        const char *name =
+            arena_copy(memory, args[i].name, name_size); /* it may be sent after the caller's is gone */
+        if (!name)
+            return no_memory(&s);
+        list[i] = (lb_kwarg){.name = {name, name_size}};
         status = argument_schema(&s, v, &seen, list, i, &schema);
         if (status == LB_OK)
             status = encode_argument(&s, schema, &args[i].value, memory, &list[i]);

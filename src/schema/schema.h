@@ -54,7 +54,7 @@ void member_print(buffer *out, const member_schema *member);
  * password: str) -> bool auth.check_password: unexpected argument "pasword"; did you mean "password"? ...  */
 
 /* Outbound: C arguments to JSON texts, deformed (an int to a bool where bool is declared) and validated.
- * The texts and the array are allocated in `memory`. `member` NULL: not validated. */
+ * The names, the texts and the array are allocated in `memory`. `member` NULL: not validated. */
 lb_status arguments_encode(lb_slice api_name, const member_schema *member, const lb_arg *args, arena *memory,
                            lb_kwarg **kwargs, size_t *count, lb_error *error);
 /* The same for a result; appends the JSON text to `out` (nothing on failure). */

@@ -134,10 +134,9 @@ static void checks_certificates(void **state)
     assert_non_null(strstr(error.message, "certificate"));
     snprintf(url, sizeof url, "%s?tls_verify=false", server->tls_url);
     assert_int_equal(try_url(url, &error), LB_OK);
-    snprintf(url, sizeof url, "rediss://127.0.0.2:%d?tls_ca=%s/ca.crt", server->tls_port, server->directory);
-    lb_status status =
-        try_url(url, &error); /* another name than the certificate's, if the server is there at all */
-    assert_true(status == LB_ACCESS || status == LB_TRANSPORT);
+    snprintf(url, sizeof url, "rediss://[::ffff:127.0.0.1]:%d?tls_ca=%s/ca.crt", server->tls_port,
+             server->directory);
+    assert_int_equal(try_url(url, &error), LB_ACCESS);                /* another name than the certificate's */
     snprintf(url, sizeof url, "rediss://127.0.0.1:%d", server->port); /* no TLS there */
     assert_int_not_equal(try_url(url, &error), LB_OK);
     redis_server_stop(other);

@@ -542,6 +542,21 @@ void facts_add_result(facts *f, int number, const char *key, const char *call_id
               key, json ? json : "<error>", json ? "false" : "true", call_id, json ? "" : ",\"trace\":<trace>");
 }
 
+void facts_add_fire(facts *f, int number, const char *name, const lb_value *kwargs)
+{
+    int api = (int)(strrchr(name, '.') - name);
+    lb_value_iterator it = lb_value_iterate(kwargs);
+    buffer text = {0};
+
+    buffer_printf(&text, "XADD %.*s.*:stream MAXLEN ~ 100000 id=<id> api_name=%.*s event_name=%s version=1",
+                  api, name, api, name, name + api + 1);
+    while (lb_value_next(&it)) {
+        buffer_printf(&text, " :%s=", it.name);
+        canonical_write(&text, it.value);
+    }
+    add_buffer(f, FACT_FIRE, number, &text);
+}
+
 void facts_add_reads(facts *f, const char *group, const char *consumer, const char *stream, bool is_new)
 {
     add_reads(f, 0, group, consumer, stream, is_new);

@@ -62,6 +62,8 @@ void facts_add_handled(facts *f, int number, const char *process, const char *li
                        const char *id, const char *native_id, long long version, const lb_value *kwargs);
 /* The fact of a result that the recording lacks; the JSON of its value, or NULL: an error. */
 void facts_add_result(facts *f, int number, const char *key, const char *call_id, const char *json);
+/* The fact of an event that the recording lacks, on the stream of its API. */
+void facts_add_fire(facts *f, int number, const char *name, const lb_value *kwargs);
 /* The fact of a listener that reads. */
 void facts_add_reads(facts *f, const char *group, const char *consumer, const char *stream, bool is_new);
 /* The fact of a call that the recording lacks. */

@@ -407,6 +407,8 @@ static void follow_timeline(run *r, const lb_value *entry, const lb_value *next)
                  lb_value_float(lb_value_get(entry, "t")));
         await_renewal(r, p);
         stop_worker(r, p, strcmp(signal, "SIGKILL") == 0 ? SIGKILL : SIGTERM);
+    } else if (r->direction == AS_CLIENT) {
+        return; /* outages are the worker's */
     } else if (text_starts(what, "recorder cuts all")) {
         recorder_cut(r->stage->recorder);
     } else if (text_starts(what, "Redis becomes unreachable")) {

@@ -1,5 +1,5 @@
-/* Workers and clients for tests: a worker is a child process that serves until it is told to end. Also the small
- * things that most tests of the bus need. */
+/* Workers and clients for tests: a worker is a child process that serves until it is told to end. Also the
+ * small things that most tests of the bus need. */
 #ifndef TESTS_WORKER_H
 #define TESTS_WORKER_H
 
@@ -25,10 +25,10 @@ typedef struct worker {
     bool run; /* serve with lb_run and LB_RUN_SIGNALS; otherwise with lb_start, lb_stop at SIGTERM */
 } worker;
 
-/* Starts a worker process and waits until it serves (with `run`: until it is about to). It ends at SIGTERM with 0
- * after a clean stop, else with 1 (2: it could not start). */
+/* Starts a worker process and waits until it serves (with `run`: until it is about to). It ends at SIGTERM with
+ * 0 after a clean stop, else with 1 (2: it could not start). */
 pid_t worker_start(const worker *w);
-void worker_stop(pid_t pid); /* SIGTERM, and it must end with 0 */
+void worker_stop(pid_t pid);  /* SIGTERM, and it must end with 0 */
 void worker_crash(pid_t pid); /* SIGKILL */
 
 lb_bus *client_open(const char *url, int rpc_timeout_ms); /* must succeed */
@@ -36,7 +36,10 @@ lb_bus *client_open(const char *url, int rpc_timeout_ms); /* must succeed */
 /* ---- Numbers in shared memory. */
 static inline int shared_get(const int *number) { return __atomic_load_n(number, __ATOMIC_SEQ_CST); }
 static inline void shared_set(int *number, int value) { __atomic_store_n(number, value, __ATOMIC_SEQ_CST); }
-static inline int shared_add(int *number, int more) { return __atomic_add_fetch(number, more, __ATOMIC_SEQ_CST); }
+static inline int shared_add(int *number, int more)
+{
+    return __atomic_add_fetch(number, more, __ATOMIC_SEQ_CST);
+}
 
 void sleep_ms(int ms); /* inside handlers, and where the passing of time is what is tested */
 int64_t process_cpu_ms(pid_t pid);
@@ -47,18 +50,18 @@ int server_teardown(void **state);
 
 #define server_test(f) cmocka_unit_test_setup_teardown(f, server_setup, server_teardown)
 
-#define assert_contains(text, part)                                                                                   \
-    do {                                                                                                              \
-        if (!strstr(text, part))                                                                                      \
-            fail_msg("\"%s\" is not in \"%s\"", part, text);                                                          \
+#define assert_contains(text, part)                                                                            \
+    do {                                                                                                       \
+        if (!strstr(text, part))                                                                               \
+            fail_msg("\"%s\" is not in \"%s\"", part, text);                                                   \
     } while (0)
 
-#define assert_status(call, expected, error)                                                                          \
-    do {                                                                                                              \
-        lb_status status_ = (call);                                                                                   \
-        if (status_ != (expected))                                                                                    \
-            fail_msg("%s: %s instead of %s: %s", #call, lb_status_name(status_), lb_status_name(expected),            \
-                     (error)->message);                                                                               \
+#define assert_status(call, expected, error)                                                                   \
+    do {                                                                                                       \
+        lb_status status_ = (call);                                                                            \
+        if (status_ != (expected))                                                                             \
+            fail_msg("%s: %s instead of %s: %s", #call, lb_status_name(status_), lb_status_name(expected),     \
+                     (error)->message);                                                                        \
     } while (0)
 
 #endif

@@ -196,7 +196,7 @@ static lb_status read_some(conn *c, short *events, lb_error *error)
     return LB_OK;
 }
 
-lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
+static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const reply **r, lb_error *error)
 {
     short events = POLLIN;
     bool failed, waited = false;
@@ -212,7 +212,7 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
         waited = false;
         if (status == LB_TIMEOUT) {
             set_low_water(c);
-            status = wait_ready(c, events, deadline_ns, true);
+            status = wait_ready(c, events, deadline_ns, wakeable);
             if (status == LB_TIMEOUT && !c->ssl) { /* fewer bytes than expected may be there */
                 lb_status rest = read_some(c, &events, error);
                 c->expected = 0;
@@ -226,13 +226,14 @@ lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *
     }
 }
 
+lb_status conn_receive(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
+{
+    return receive(c, deadline_ns, true, r, error);
+}
+
 lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *error)
 {
-    lb_status status;
-    int wake_fd = c->wake_fd;
-    c->wake_fd = -1;
-    status = conn_receive(c, deadline_ns, r, error);
-    c->wake_fd = wake_fd;
+    lb_status status = receive(c, deadline_ns, false, r, error);
     if (status == LB_TIMEOUT)
         status = lost(c, error, "no answer before the deadline");
     c->used_ns = clock_now();

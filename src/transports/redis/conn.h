@@ -52,9 +52,6 @@ lb_status conn_answer(conn *c, int64_t deadline_ns, const reply **r, lb_error *e
 static inline void conn_release(conn *c) { parser_release(&c->in); }
 /* The next wait need not end before so many more bytes are there: at least as many must be certain to come. */
 static inline void conn_expect(conn *c, size_t bytes) { c->expected += bytes; }
-/* Nothing comes after them: the last one of these bytes ends the wait. */
-static inline void conn_expect_no_more(conn *c) { c->expected -= c->expected > 0; }
-
 /* The status that an error reply stands for, with a message that begins with the server's place. When the
  * server is not fit for use (loading, read-only, losing its role), the next conn_ready connects again; what is
  * outstanding can be read before. */

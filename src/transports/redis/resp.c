@@ -9,8 +9,9 @@ enum { KEEP_ARENA = 256 * 1024, KEEP_INPUT = 256 * 1024 };
 
 bool reply_is_error_of(const reply *r, const char *code)
 {
+    lb_slice text = reply_text(r);
     size_t size = strlen(code);
-    return reply_is_error(r) && r->as.text.size >= size && memcmp(r->as.text.data, code, size) == 0;
+    return reply_is_error(r) && text.size >= size && memcmp(text.data, code, size) == 0;
 }
 
 /* ---- Objects for hiredis ---------------------------------------------------------------------------- */
