@@ -214,11 +214,8 @@ static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const repl
             set_low_water(c);
             status = wait_ready(c, events, deadline_ns, wakeable);
             if (status == LB_TIMEOUT && !c->ssl) { /* fewer bytes than expected may be there */
-                lb_status rest = read_some(c, &events, error);
+                status = read_some(c, &events, error);
                 c->expected = 0;
-                if (rest == LB_TIMEOUT) /* who polls the descriptor is to see every byte */
-                    set_low_water(c);
-                status = rest;
             } else {
                 waited = status == LB_OK;
             }
