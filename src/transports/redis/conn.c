@@ -229,8 +229,11 @@ static lb_status wait_and_read(conn *c, int64_t deadline_ns, bool wakeable, lb_e
         return status;
     bool late = status == LB_TIMEOUT;
     status = read_some(c, &events, error);
-    if (late) /* fewer bytes than expected may have been there */
+    if (late) { /* fewer bytes than expected may have been there; who polls the descriptor is to see every one
+                 */
         c->expected = 0;
+        set_low_water(c);
+    }
     return status == LB_TIMEOUT && !late ? LB_OK : status;
 }
 
