@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+enum { BATCHES, ONE_BY_ONE, SERVING, SIDES }; /* whose connections: each side has a proxy of its own */
 enum { CALLERS = 8, WORKERS = 2, BATCH = 100, TIMEOUT_MS = 200 };
 
 typedef struct shared {
@@ -83,7 +84,7 @@ static int call_in_batches(void *data)
 /* ---- The trouble ---------------------------------------------------------------------------------------- */
 
 typedef struct trouble {
-    proxy *client_side, *worker_side;
+    proxy *sides[SIDES];
     worker workers[WORKERS];
     pid_t pids[WORKERS];
     unsigned random;
@@ -96,29 +97,24 @@ static unsigned next_random(trouble *t, unsigned below)
     return (t->random >> 8) % below;
 }
 
+/* Small numbers as often as large ones: they hit the middle of a command as well as the middle of a batch. */
+static int random_bytes(trouble *t) { return 1 + (int)next_random(t, 16u << next_random(t, 12)); }
+
 static void make_trouble(trouble *t)
 {
-    proxy *side = next_random(t, 2) ? t->client_side : t->worker_side;
-    unsigned victim = next_random(t, WORKERS);
-    switch (next_random(t, 5)) {
-    case 0:
+    proxy *side = t->sides[next_random(t, SIDES)];
+    unsigned kind = next_random(t, 8), victim = next_random(t, WORKERS);
+    if (kind == 0) {
         worker_crash(t->pids[victim]);
         t->pids[victim] = worker_start(&t->workers[victim]);
         t->kills++;
-        break;
-    case 1:
-        proxy_cut(side);
-        t->cuts++;
-        break;
-    case 2:
-    case 3:
-        proxy_cut_after(side, TO_SERVER, 1 + (int)next_random(t, 20000));
-        t->cuts++;
-        break;
-    default:
-        proxy_cut_after(side, TO_CLIENT, 1 + (int)next_random(t, 5000));
-        t->cuts++;
+        return;
     }
+    if (kind == 1)
+        proxy_cut(side);
+    else
+        proxy_cut_after(side, kind % 2 ? TO_SERVER : TO_CLIENT, random_bytes(t));
+    t->cuts++;
 }
 
 static void s1_no_call_is_executed_twice(void **state)
@@ -129,11 +125,12 @@ static void s1_no_call_is_executed_twice(void **state)
     s->executions = shared_memory((size_t)s->calls);
     s->outcomes = shared_memory((size_t)s->calls);
 
-    trouble t = {
-        .client_side = proxy_start(server), .worker_side = proxy_start(server), .random = (unsigned)getpid()};
+    trouble t = {.random = (unsigned)getpid()};
+    for (int i = 0; i < SIDES; i++)
+        t.sides[i] = proxy_start(server);
     static const char *const names[WORKERS] = {"p1", "p2"};
     for (int i = 0; i < WORKERS; i++) {
-        t.workers[i] = (worker){.url = t.worker_side->url, .process = names[i], .setup = setup, .data = s};
+        t.workers[i] = (worker){.url = t.sides[SERVING]->url, .process = names[i], .setup = setup, .data = s};
         t.pids[i] = worker_start(&t.workers[i]);
     }
     print_message("seed %u\n", t.random);
@@ -141,9 +138,9 @@ static void s1_no_call_is_executed_twice(void **state)
     caller callers[CALLERS];
     pid_t pids[CALLERS];
     for (int i = 0; i < CALLERS; i++) {
-        /* every second one calls one at a time: another way through the client */
-        callers[i] = (caller){s, t.client_side->url, s->calls / CALLERS * i, s->calls / CALLERS * (i + 1),
-                              i % 2 ? 1 : BATCH};
+        int side = i % 2 ? ONE_BY_ONE : BATCHES;
+        callers[i] = (caller){s, t.sides[side]->url, s->calls / CALLERS * i, s->calls / CALLERS * (i + 1),
+                              side == ONE_BY_ONE ? 1 : BATCH};
         pids[i] = child_start(call_in_batches, &callers[i]);
     }
     int64_t deadline = support_now_ms() + 100000;
@@ -155,8 +152,8 @@ static void s1_no_call_is_executed_twice(void **state)
         assert_int_equal(child_wait(pids[i], PATIENCE_MS), 0);
     for (int i = 0; i < WORKERS; i++)
         worker_stop(t.pids[i]);
-    proxy_stop(t.client_side);
-    proxy_stop(t.worker_side);
+    for (int i = 0; i < SIDES; i++)
+        proxy_stop(t.sides[i]);
 
     int executed = 0;
     for (int id = 0; id < s->calls; id++) {
