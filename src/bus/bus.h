@@ -195,11 +195,13 @@ void queue_remove(pending_queue *q, lb_pending *p);
 
 /* call.c, fire.c */
 void client_init(struct client *c);
+void client_after_fork(struct client *c);
 void client_free(lb_bus *bus);
 void client_dispatch(lb_bus *bus); /* without waiting: sends, takes results, times out, runs callbacks */
 int64_t client_next_timeout(lb_bus *bus);
 lb_status client_flush(lb_bus *bus, lb_error *error);
 void fires_init(struct fires *f);
+void fires_after_fork(struct fires *f);
 void fires_free(lb_bus *bus);
 lb_status fires_flush(lb_bus *bus, lb_error *error);
 

@@ -10,7 +10,7 @@ typedef struct shared {
     int total, distinct; /* handled */
     int hold;            /* handlers wait while it is set */
     int delay_ms;        /* of every handler */
-    int running;
+    int running, redelivered;
     int fired, not_fired;
     int order[64]; /* of the first ones handled */
     int *seen;     /* per event */
@@ -31,6 +31,7 @@ static lb_status handle(const lb_event *event, void *data)
     if (n < 0 || n >= s->count)
         return LB_REJECT;
     shared_add(&s->running, 1);
+    shared_add(&s->redelivered, lb_event_deliveries(event) > 1);
     while (shared_get(&s->hold))
         support_nap();
     if (shared_get(&s->delay_ms))
@@ -124,7 +125,7 @@ static void expect_all_handled(shared *s, pid_t firing_pid)
     assert_int_equal(child_wait(firing_pid, 60000), 0);
     assert_int_equal(s->not_fired, 0);
     wait_until(shared_get(&s->distinct) == s->count, 60000);
-    print_message("%d events, handled %d times\n", s->count, s->total);
+    print_message("%d events, handled %d times, %d of them redelivered\n", s->count, s->total, s->redelivered);
     /* redelivery is for what was in hand when something broke, not a way of life */
     assert_true(s->total < 2 * s->count);
 }
@@ -138,8 +139,12 @@ static void s10_a_killed_worker_leaves_its_events_to_the_other(void **state)
     pid_t first = start_worker(url, "p1", s), second = start_worker(url, "p2", s);
     pid_t pid = child_start(fire_all, &(firing){s, url});
     wait_until(shared_get(&s->total) > s->count / 4, PATIENCE_MS);
+    shared_set(&s->hold, 1);
+    wait_until(shared_get(&s->running) == 2, PATIENCE_MS); /* both are in the middle of a batch */
     worker_crash(first);
+    shared_set(&s->hold, 0);
     expect_all_handled(s, pid);
+    assert_true(shared_get(&s->redelivered) > 0);
     wait_until(pending(server) == 0, PATIENCE_MS);
     worker_stop(second);
 }
