@@ -107,7 +107,7 @@ void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
 bool worker_pause(lb_bus *bus, unsigned attempt)
 {
     struct worker *w = &bus->worker;
-    int64_t until = clock_in_ms(backoff_ms(attempt, 50, 5000));
+    int64_t until = clock_in_ms(backoff_ms(attempt, 50, 1000));
     pthread_mutex_lock(&w->lock);
     while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, until) != ETIMEDOUT)
         ;
