@@ -24,8 +24,9 @@ void recorder_refuse(recorder *r);        /* Redis is unreachable: connections a
 int recorder_refusals(const recorder *r); /* connections refused so far */
 void recorder_accept(recorder *r);        /* and reachable again */
 void recorder_cut(recorder *r);           /* closes all connections, once */
-void recorder_lose_reply(recorder *r);    /* closes the next connection that pushes a call, after Redis has
-                                             executed it    and before the pusher sees a reply, once */
-void recorder_stop(recorder *r);          /* NULL is allowed */
+/* Closes the next connection that pushes a call, after Redis has executed it and before the pusher sees a
+ * reply. Once. */
+void recorder_lose_reply(recorder *r);
+void recorder_stop(recorder *r); /* NULL is allowed */
 
 #endif
