@@ -15,7 +15,8 @@ typedef struct recorder recorder;
 recorder *recorder_start(int server_port);
 int recorder_port(const recorder *r);
 
-/* The notes so far: lines {"seq": n, "conn": n, "args": [..]} and {"seq": n, "reply": ..}. Only grows. */
+/* The notes so far: lines {"seq": n, "t": ms, "conn": n, "args": [..]} and {"seq": n, "t": ms, "reply": ..},
+ * with the time since the start. Only grows. */
 const char *recorder_notes(const recorder *r, size_t *size);
 
 /* Each returns when it is in effect. */
