@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "../base/json.h"
-#include "../schema/suggest.h"
+#include "../base/suggest.h"
 
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 }; /* exit codes */
 

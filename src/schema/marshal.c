@@ -7,7 +7,7 @@
 #include "../base/json.h"
 #include "line.h"
 #include "schema.h"
-#include "suggest.h"
+#include "../base/suggest.h"
 #include "type.h"
 #include "validator_node.h"
 

@@ -6,7 +6,7 @@
 
 #include "../base/json.h"
 #include "json_schema.h"
-#include "suggest.h"
+#include "../base/suggest.h"
 
 static const char *const words[] = {
     [TYPE_ANY] = "any",     [TYPE_NULL] = "null",   [TYPE_BOOL] = "bool",   [TYPE_INT] = "int",
