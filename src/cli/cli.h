@@ -24,16 +24,17 @@ typedef struct invocation {
     char **arguments;              /* what is no flag; it points into argv */
     size_t count;
     const char *help;
-    const char *url, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                           /* run */
-    const char *json, *timeout, *trace;                        /* call, fire */
-    const char *events_count, *since;                          /* listen */
+    const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
+    const char *out, *reference;                                        /* dumpconfigschema */
+    const char *bus;                                                    /* run */
+    const char *json, *timeout, *trace;                                 /* call, fire */
+    const char *events_count, *since;                                   /* listen */
 } invocation;
 
 typedef struct flag {
-    const char *name;  /* without the dashes */
-    const char *value; /* what the help calls its value; NULL: a switch */
-    const char *help;
+    const char *name;   /* without the dashes */
+    const char *value;  /* what the help calls its value; NULL: a switch */
+    const char *help;   /* NULL: that of the configuration's option with this flag */
     size_t slot;        /* offsetof the invocation's field */
     char letter;        /* of the short form, or 0 */
     bool without_setup; /* only where bus modules are loaded */
@@ -50,7 +51,7 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_dumpconfigschema, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */

@@ -3,7 +3,6 @@
 
 #include <lightbus/log.h>
 
-#include <math.h>
 #include <stdio.h>
 
 #include "../base/suggest.h"
@@ -87,11 +86,16 @@ static lb_status unknown_key(checker *c, const option *dict, const node *n)
 
 /* ---- Scalars ---------------------------------------------------------------------------------------- */
 
+static bool is_whole(double number)
+{
+    return number >= -1e15 && number <= 1e15 && number == (double)(int64_t)number;
+}
+
 static lb_status check_number(checker *c, const option *o, const node *n)
 {
     const char *what = o->kind == OPTION_INT ? "a whole number" : "a number";
     char expected[96];
-    bool whole = n->kind == NODE_INT || (n->kind == NODE_FLOAT && floor(n->number) == n->number);
+    bool whole = n->kind == NODE_INT || (n->kind == NODE_FLOAT && is_whole(n->number));
 
     snprintf(expected, sizeof expected, "%s from %.15g to %.15g", what, o->least, o->most);
     if (n->kind != NODE_INT && n->kind != NODE_FLOAT) {
