@@ -70,12 +70,14 @@ static lb_status unknown_key(checker *c, const option *dict, const node *n)
 
     for (const option *o = dict->members; o->name; o++)
         suggestion_consider(&s, slice_of(o->name));
-    if (s.best.size) {
+    if (!dict->members->name) {
+        snprintf(hint, sizeof hint, "it has no keys");
+    } else if (s.best.size) {
         snprintf(hint, sizeof hint, "did you mean \"%s\"?", s.best.data);
     } else if (elsewhere(&config_options, n->key, path, sizeof path)) {
         snprintf(hint, sizeof hint, "its place is %s", path);
     } else {
-        used = (size_t)snprintf(hint, sizeof hint, "there %s", dict->members->name ? "are" : "are none");
+        used = (size_t)snprintf(hint, sizeof hint, "there are");
         for (const option *o = dict->members; o->name && used < sizeof hint; o++)
             used += (size_t)snprintf(hint + used, sizeof hint - used, "%s%s", o == dict->members ? " " : ", ",
                                      o->name);
@@ -231,7 +233,8 @@ static lb_status check_value(checker *c, const option *o, const node *n)
         return LB_OK;
     if (n->kind != NODE_DICT)
         return unfit(c, n, o->or_bool ? "a mapping, true or false" : "a mapping",
-                     n->kind == NODE_NULL ? "; leave the key out when there is nothing to say" : "");
+                     n->kind == NODE_NULL && *c->path ? "; leave the key out when there is nothing to say"
+                                                      : "");
     return o->kind == OPTION_APIS ? check_apis(c, o, n) : check_dict(c, o, n);
 }
 

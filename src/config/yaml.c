@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <yaml.h>
 
@@ -20,6 +21,7 @@ typedef struct reader {
     yaml_event_t event; /* the present one */
     arena *memory;
     const char *source;
+    lb_slice text;
     anchor *anchors;
     int depth;
     lb_error *error;
@@ -32,18 +34,28 @@ static lb_status no_memory(reader *r)
     return lb_error_set(r->error, LB_NO_MEMORY, "%s: out of memory", r->source);
 }
 
-static lb_status advance(reader *r)
+static lb_status not_yaml(reader *r)
 {
     const yaml_parser_t *p = &r->parser;
+    place at = place_at(p->problem_mark);
+    char more[160] = "";
 
-    yaml_event_delete(&r->event);
-    if (yaml_parser_parse(&r->parser, &r->event))
-        return LB_OK;
     if (p->error == YAML_MEMORY_ERROR)
         return no_memory(r);
-    return config_error(r->error, r->source, place_at(p->problem_mark), "not YAML: %s%s%s",
-                        p->problem ? p->problem : "it cannot be read", p->context ? ", " : "",
-                        p->context ? p->context : "");
+    if (p->error == YAML_READER_ERROR) /* it marks no place */
+        at = place_of(r->text, p->problem_offset);
+    else if (p->problem_mark.index < r->text.size && r->text.data[p->problem_mark.index] == '\t')
+        snprintf(more, sizeof more, "; YAML indents with spaces, and here is a tab");
+    else if (p->context)
+        snprintf(more, sizeof more, ", %s that begins in line %d", p->context, (int)p->context_mark.line + 1);
+    return config_error(r->error, r->source, at, "not YAML: %s%s",
+                        p->problem ? p->problem : "it cannot be read", more);
+}
+
+static lb_status advance(reader *r)
+{
+    yaml_event_delete(&r->event);
+    return yaml_parser_parse(&r->parser, &r->event) ? LB_OK : not_yaml(r);
 }
 
 /* ---- Scalars ---------------------------------------------------------------------------------------- */
@@ -337,7 +349,7 @@ static lb_status read_stream(reader *r, node **root)
 
 lb_status yaml_read(arena *memory, const char *source, lb_slice text, node **root, lb_error *error)
 {
-    reader r = {.memory = memory, .source = source, .error = error};
+    reader r = {.memory = memory, .source = source, .text = text, .error = error};
 
     *root = NULL;
     if (!yaml_parser_initialize(&r.parser))
