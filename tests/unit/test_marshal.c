@@ -61,7 +61,7 @@ static void assert_encodes(const member_schema *member, const lb_arg *args, cons
     size_t count = 0;
     buffer text = {0};
 
-    if (arguments_encode(slice_of("auth"), member, args, &memory, &kwargs, &count, &error) != LB_OK)
+    if (arguments_encode(slice_of("auth"), member, MARSHAL_VALIDATE, args, &memory, &kwargs, &count, &error) != LB_OK)
         fail_msg("%s", error.message);
     buffer_char(&text, '{');
     for (size_t i = 0; i < count; i++) {
@@ -79,7 +79,7 @@ static void assert_not_encoded(const member_schema *member, const lb_arg *args, 
     size_t count;
 
     error = (lb_error){0};
-    assert_int_equal(arguments_encode(slice_of("auth"), member, args, &memory, &kwargs, &count, &error),
+    assert_int_equal(arguments_encode(slice_of("auth"), member, MARSHAL_VALIDATE, args, &memory, &kwargs, &count, &error),
                      LB_INVALID_ARGUMENTS);
     assert_string_equal(error.message, message);
 }
@@ -103,7 +103,7 @@ static void assert_accepted(const member_schema *member, const char *json, const
     size_t count = kwargs_of(json, list);
     buffer text = {0};
 
-    if (arguments_accept(slice_of("auth"), member, &memory, &kwargs, &count, &error) != LB_OK)
+    if (arguments_accept(slice_of("auth"), member, MARSHAL_VALIDATE | MARSHAL_CAST, &memory, &kwargs, &count, &error) != LB_OK)
         fail_msg("%s", error.message);
     buffer_char(&text, '{');
     for (size_t i = 0; i < count; i++) {
@@ -122,7 +122,7 @@ static void assert_not_accepted(const member_schema *member, const char *json, c
     size_t count = kwargs_of(json, list);
 
     error = (lb_error){0};
-    assert_int_equal(arguments_accept(slice_of("auth"), member, &memory, &kwargs, &count, &error),
+    assert_int_equal(arguments_accept(slice_of("auth"), member, MARSHAL_VALIDATE | MARSHAL_CAST, &memory, &kwargs, &count, &error),
                      LB_INVALID_ARGUMENTS);
     assert_string_equal(error.message, message);
 }
@@ -132,7 +132,7 @@ static void assert_result(const member_schema *member, lb_datum value, const cha
     buffer out = {0};
 
     buffer_char(&out, '>');
-    if (result_encode(slice_of("auth"), member, &value, &out, &error) != LB_OK)
+    if (result_encode(slice_of("auth"), member, MARSHAL_VALIDATE, &value, &out, &error) != LB_OK)
         fail_msg("%s", error.message);
     assert_string_equal(buffer_text(&out) + 1, expected);
     buffer_free(&out);
@@ -144,7 +144,7 @@ static void assert_no_result(const member_schema *member, lb_datum value, const 
 
     buffer_char(&out, '>');
     error = (lb_error){0};
-    assert_int_equal(result_encode(slice_of("auth"), member, &value, &out, &error), LB_INVALID_RESULT);
+    assert_int_equal(result_encode(slice_of("auth"), member, MARSHAL_VALIDATE, &value, &out, &error), LB_INVALID_RESULT);
     assert_string_equal(error.message, message);
     assert_string_equal(buffer_text(&out), ">");
     buffer_free(&out);
@@ -192,7 +192,7 @@ static void test_long_strings_are_encoded(void **state)
     lb_kwarg *kwargs;
     size_t count;
     assert_int_equal(
-        arguments_encode(slice_of("auth"), m, LB_ARGS(LB("s", text)), &memory, &kwargs, &count, &error), LB_OK);
+        arguments_encode(slice_of("auth"), m, MARSHAL_VALIDATE, LB_ARGS(LB("s", text)), &memory, &kwargs, &count, &error), LB_OK);
     assert_int_equal(kwargs[0].json.size, 6 * size + 2);
     free(text);
     free(expected);
