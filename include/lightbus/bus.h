@@ -30,12 +30,14 @@ typedef struct lb_options {
     unsigned flags;            /* LB_OPEN_... */
 } lb_options;
 
-/* Validation, for all APIs. Messages of an API whose schema is not known are not validated, but for: */
-#define LB_OPEN_STRICT_VALIDATION      1u /* refuse calls and events of an API whose schema is not known */
-#define LB_OPEN_NO_OUTGOING_VALIDATION 2u /* of the arguments that are sent, and of the results of handlers */
-#define LB_OPEN_NO_INCOMING_VALIDATION 4u /* of the arguments that handlers get, and of the results of calls   \
-                                           */
-#define LB_OPEN_NO_CASTING 8u /* handlers get JSON as it came: unread dates, no defaults in structs */
+/* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed
+ * unchecked. No outgoing validation: of arguments that are sent and results of handlers; no incoming one: of
+ * arguments that handlers get and results of calls. No casting: handlers get JSON as it came, dates unread,
+ * absent fields of structs absent. */
+#define LB_OPEN_STRICT_VALIDATION      1u
+#define LB_OPEN_NO_OUTGOING_VALIDATION 2u
+#define LB_OPEN_NO_INCOMING_VALIDATION 4u
+#define LB_OPEN_NO_CASTING             8u
 
 /* Opens a bus. Connects at the first use, not here. `options` may be NULL: environment and defaults.
  * Returns NULL on failure: LB_CONFIG for a malformed URL or option, LB_UNSUPPORTED for an unknown transport,
