@@ -82,8 +82,8 @@ const command cmd_dumpschema = {
     .name = "dumpschema",
     .summary = "Writes the schemas of all APIs on the bus as JSON.",
     .arguments = "",
-    .details = "The schemas are those on the bus now, and those of the bus module's APIs where one is\n"
-               "given. `lightbus run --schema` and `lightbus schema check` read what this writes.\n",
+    .details = "The schemas are those on the bus now, and those of the bus module where one is\n"
+               "given. \"lightbus run --schema\" and \"lightbus schema check\" read them.\n",
     .flags = flags,
     .run = dumpschema,
 };

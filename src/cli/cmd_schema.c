@@ -144,8 +144,8 @@ const command cmd_schema = {
     .name = "schema",
     .summary = "Checks whether a new version of APIs breaks what knows the old.",
     .arguments = "check OLD NEW",
-    .details = "OLD and NEW are each a file or folder of schemas (see dumpschema), a bus.so, bus.c or a\n"
-               "folder with one, or the URL of a bus.\n\n"
+    .details = "OLD and NEW are each a file or folder of schemas (see dumpschema), a bus.so, a\n"
+               "bus.c or a folder with one, or the URL of a bus.\n\n"
                "  lightbus schema check schemas/ bus.c\n"
                "  lightbus schema check redis://127.0.0.1/0 bus.so\n\n"
                "Exit code 0: compatible, 1: something breaks, 2: they could not be compared.\n",

@@ -72,28 +72,37 @@ static void add_path(line *l, const spot *at)
     line_add(l, at->name);
 }
 
+static void print_type(buffer *out, value *schema)
+{
+    if (is_false(schema))
+        buffer_literal(out, "nothing");
+    else
+        json_schema_print_type(out, schema);
+}
+
 static void add_type(line *l, value *schema)
 {
+    const size_t most = 80;
     buffer text = {0};
-    if (is_false(schema))
-        buffer_literal(&text, "nothing");
-    else
-        json_schema_print_type(&text, schema);
-    line_add(l, (lb_slice){text.data, text.size < 80 ? text.size : 80});
-    if (text.size >= 80)
-        line_str(l, "...");
+
+    print_type(&text, schema);
+    line_add(l, (lb_slice){text.data, text.size < most ? text.size : most});
+    line_str(l, text.size > most ? "..." : "");
     buffer_free(&text);
 }
 
-static bool types_look_equal(value *from, value *to)
+/* Whether the types as people read them say what the difference is. */
+static bool types_tell(value *from, value *to)
 {
     buffer a = {0}, b = {0};
-    json_schema_print_type(&a, from);
-    json_schema_print_type(&b, to);
-    bool equal = slice_equal((lb_slice){a.data, a.size}, (lb_slice){b.data, b.size});
+
+    print_type(&a, from);
+    print_type(&b, to);
+    lb_slice inner = {a.data, a.size}, outer = {b.data, b.size};
+    bool tell = !slice_equal(inner, outer) && !slice_is(outer, "any");
     buffer_free(&a);
     buffer_free(&b);
-    return equal;
+    return tell;
 }
 
 static void say(comparison *c, const line *l)
@@ -120,7 +129,7 @@ static bool narrowed(comparison *c, const spot *at, value *from, value *to, cons
     if (at->parent && c->role == ROLE_RESULT)
         line_str(&l, at->name.data || at->parent->parent ? "." : "");
     add_path(&l, at);
-    if (types_look_equal(from, to)) {
+    if (!types_tell(from, to)) {
         line_str(&l, ": \"");
         line_str(&l, keyword);
         line_str(&l, "\" has changed: ");

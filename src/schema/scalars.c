@@ -114,8 +114,7 @@ lb_status lb_decimal_parse(const char *text, lb_decimal *decimal, lb_error *erro
     return LB_OK;
 }
 
-/* Of a decimal the digits before an exponent do not exist, so the "." is the only thing that a locale could
- * read otherwise: the JSON parser does not. */
+/* Read as JSON, which knows no locale, and no leading zeros. */
 double lb_decimal_float(lb_decimal decimal)
 {
     lb_slice text = slice_of(decimal.text ? decimal.text : "");
@@ -126,7 +125,7 @@ double lb_decimal_float(lb_decimal decimal)
     if (!decimal_is(text))
         return 0;
     while (text.size > sign + 1 && text.data[sign] == '0' && text.data[sign + 1] != '.') {
-        text.data++; /* JSON has no leading zeros */
+        text.data++;
         text.size--;
         sign = 0;
     }
@@ -134,7 +133,7 @@ double lb_decimal_float(lb_decimal decimal)
         return 0;
     result = lb_value_float(number);
     lb_value_free(number);
-    return decimal.text[0] == '-' && result > 0 ? -result : result;
+    return __builtin_copysign(result, decimal.text[0] == '-' ? -1 : 1);
 }
 
 lb_status lb_decimal_int(lb_decimal decimal, int scale, int64_t *result, lb_error *error)
