@@ -121,7 +121,7 @@ static const scenario scenarios[] = {
     {"s09_dumpschema", .directions = AS_WORKER},
     {"s10_human_readable_false", .directions = AS_WORKER},
     {"s11_strict_validation", .directions = AS_CLIENT},
-    {"t01_types", .directions = AS_BOTH},
+    {"t01_types", .directions = AS_BOTH, .differences = OWN_TIMEOUT},
     {.vector = "x01_default_timing", .reason = "125 s of idling; s02 and e10f show the same commands"},
     {.vector = "z01_event_blob_serializer",
      .reason = "a Python configuration that does not work in Python either"},
