@@ -525,7 +525,7 @@ static void descriptor_tells_that_the_pop_is_over(void **state)
     struct pollfd p = {.fd = f.t->result->descriptor(f.self), .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0);
     lb_value *clients = redis_command(server, "CLIENT", "LIST", NULL);
-    const char *blocked = strstr(lb_value_str(clients), "cmd=blmpop");
+    const char *blocked = strstr(lb_value_str(clients), "cmd=brpop");
     assert_non_null(blocked);
     while (blocked > lb_value_str(clients) && blocked[-1] != '\n')
         blocked--;
