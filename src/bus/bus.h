@@ -8,8 +8,8 @@
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
- * schemas.lock. None is held while a transport function, a handler or a callback runs, but for schemas.loading.
- */
+ * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
+ * schemas.loading (its functions), listener.lock (renew, give_back, interrupt) and worker.lock (interrupt). */
 #ifndef BUS_BUS_H
 #define BUS_BUS_H
 
