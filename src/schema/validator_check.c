@@ -11,7 +11,7 @@
 #define LINEAR          8    /* up to so many properties are searched one by one */
 #define MOST_UNDECLARED 256  /* keyword arguments that no property declares: they are compared pairwise */
 #define MOST_DEPTH      1600 /* checks within checks */
-#define MOST_WORK       (INT64_C(1) << 24) /* steps of one check: about 0.2 s */
+#define MOST_WORK       (INT64_C(1) << 23) /* steps of one check: some 0.1 s */
 
 static bool check(checker *c, const validator *v, const instance *in, const way *at);
 

@@ -19,7 +19,8 @@ typedef enum atom { ATOM_NONE, ATOM_ASSERTION, ATOM_SOLID } atom;
 typedef struct translation {
     const char *at, *end;
     buffer *out;
-    size_t largest_repeat, repeat;
+    size_t largest_gap, repeat; /* `repeat`: of the quantifier at hand */
+    const char *mark;           /* where the last callout stands */
     int groups_open;
     atom last;
     char *problem;
@@ -32,6 +33,17 @@ static const char black_space[] =
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"
     "\\x{3001}-\\x{fefe}\\x{ff00}-\\x{10ffff}";
+
+/* A callout, which counts the work that was done since the last one. */
+static void write_mark(translation *t)
+{
+    size_t gap = (size_t)(t->at - t->mark);
+
+    if (gap > t->largest_gap)
+        t->largest_gap = gap;
+    t->mark = t->at;
+    buffer_literal(t->out, "(?C)");
+}
 
 static bool wrong(translation *t, const char *problem)
 {
@@ -411,19 +423,25 @@ static bool write_group(translation *t)
     buffer_char(t->out, '(');
     t->groups_open++;
     t->last = ATOM_NONE;
-    if (!ahead(t, '?'))
+    if (!ahead(t, '?')) {
+        write_mark(t);
         return true;
+    }
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (ahead_text(t, plain[i])) {
             buffer_str(t->out, plain[i]);
             t->at += strlen(plain[i]);
+            write_mark(t);
             return true;
         }
     if (!ahead_text(t, "?<"))
         return wrong(t, "\"(?\" begins no group of ECMA-262");
     buffer_str(t->out, "?<");
     t->at += 2;
-    return write_name(t, '>');
+    if (!write_name(t, '>'))
+        return false;
+    write_mark(t);
+    return true;
 }
 
 static bool take_number(translation *t, size_t *number)
@@ -462,13 +480,14 @@ static bool write_quantifier(translation *t, const char *start)
 {
     if (t->last != ATOM_SOLID)
         return wrong(t, "there is nothing to repeat before a quantifier");
-    if (t->repeat > t->largest_repeat)
-        t->largest_repeat = t->repeat;
+    if (t->repeat > t->largest_gap)
+        t->largest_gap = t->repeat;
     buffer_add(t->out, start, (size_t)(t->at - start));
     if (ahead(t, '?')) {
         buffer_char(t->out, '?');
         t->at++;
     }
+    write_mark(t);
     t->last = ATOM_NONE;
     return true;
 }
@@ -543,6 +562,8 @@ static bool write_next(translation *t)
     case '|':
         buffer_char(t->out, *t->at++);
         t->last = *start == '|' ? ATOM_NONE : ATOM_ASSERTION;
+        if (*start == '|')
+            write_mark(t);
         return true;
     case '.':
         t->at++;
@@ -556,19 +577,22 @@ static bool write_next(translation *t)
     }
 }
 
-bool regex_translate(lb_slice pattern, buffer *out, size_t *largest_repeat, char *problem, size_t problem_size)
+bool regex_translate(lb_slice pattern, buffer *out, size_t *largest_gap, char *problem, size_t problem_size)
 {
     translation t = {.at = pattern.data,
                      .end = pattern.data + pattern.size,
+                     .mark = pattern.data,
                      .out = out,
                      .problem = problem,
                      .problem_size = problem_size};
 
+    write_mark(&t);
     while (t.at < t.end)
         if (!write_next(&t))
             return false;
+    write_mark(&t);
     if (t.groups_open)
         return wrong(&t, "a \"(\" has no \")\"");
-    *largest_repeat = t.largest_repeat;
+    *largest_gap = t.largest_gap;
     return true;
 }

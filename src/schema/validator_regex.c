@@ -1,8 +1,8 @@
-/* Compiling and running regular expressions. A callout of PCRE2 before every item of the pattern counts the
- * work: one step, and the bytes between this item's place and the last one's. What happens between two callouts
- * is bounded by the largest repeat of the pattern and, where there are back references, by the text; it is
- * charged with the callout. PCRE2's own match limit counts anew at every start, so it bounds less. No JIT: it
- * would cost memory for every pattern, while messages are short. */
+/* Compiling and running regular expressions. Callouts of PCRE2, which the translation puts into the pattern,
+ * count the work: one step, and one for every 16 bytes between the last callout's place in the text and this
+ * one's. What happens between two callouts is bounded by the largest gap of the pattern and, where there are
+ * back references, by the text; it is charged with the callout. PCRE2's own match limit counts anew at every
+ * start, so it bounds less. No JIT: it would cost memory for every pattern, while messages are short. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "validator_regex.h"
 
@@ -39,8 +39,8 @@ static pcre2_code *compile(arena *memory, const buffer *translated, char *proble
 {
     pcre2_general_context *general = pcre2_general_context_create(take, keep, memory);
     pcre2_compile_context *context = general ? pcre2_compile_context_create(general) : NULL;
-    const uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF | PCRE2_AUTO_CALLOUT |
-                             PCRE2_NEVER_BACKSLASH_C;
+    const uint32_t options =
+        PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF | PCRE2_NEVER_BACKSLASH_C;
     int code = 0;
     PCRE2_SIZE at = 0;
 
@@ -58,7 +58,7 @@ static pcre2_code *compile(arena *memory, const buffer *translated, char *proble
 const regex *regex_compile(arena *memory, lb_slice pattern, char *problem, size_t problem_size)
 {
     buffer translated = {0};
-    size_t largest_repeat = 0;
+    size_t largest_gap = 0;
     uint32_t back_references = 0;
     regex *r = NULL;
 
@@ -66,7 +66,7 @@ const regex *regex_compile(arena *memory, lb_slice pattern, char *problem, size_
         snprintf(problem, problem_size, "it is longer than %d bytes", REGEX_MOST_BYTES);
         return NULL;
     }
-    if (!regex_translate(pattern, &translated, &largest_repeat, problem, problem_size))
+    if (!regex_translate(pattern, &translated, &largest_gap, problem, problem_size))
         goto out;
     if (!buffer_text(&translated)) {
         snprintf(problem, problem_size, "out of memory");
@@ -83,7 +83,7 @@ const regex *regex_compile(arena *memory, lb_slice pattern, char *problem, size_
     pcre2_pattern_info(code, PCRE2_INFO_BACKREFMAX, &back_references);
     *r = (regex){.code = code,
                  .pattern = pattern,
-                 .hidden_cost = 1 + (int64_t)largest_repeat / 16,
+                 .hidden_cost = 1 + (int64_t)largest_gap / 16,
                  .refers_back = back_references > 0};
 out:
     buffer_free(&translated);
@@ -104,7 +104,7 @@ static int count_work(pcre2_callout_block *block, void *data)
     meter *m = data;
     size_t place = block->current_position;
 
-    m->steps -= m->cost + (int64_t)(place > m->place ? place - m->place : m->place - place);
+    m->steps -= m->cost + (int64_t)((place > m->place ? place - m->place : m->place - place) / 16);
     m->place = place;
     return m->steps > 0 ? 0 : PCRE2_ERROR_CALLOUT;
 }

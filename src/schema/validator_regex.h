@@ -20,7 +20,7 @@ lb_slice regex_pattern(const regex *r); /* as it was written */
 
 /* What matches share: the work they may still do, and memory kept from one to the next. */
 typedef struct regex_run {
-    int64_t steps; /* left; about one per byte looked at */
+    int64_t steps; /* left */
     struct regex_memory *memory;
 } regex_run;
 
@@ -30,8 +30,8 @@ typedef enum regex_result { REGEX_MATCHES, REGEX_DIFFERS, REGEX_EXHAUSTED, REGEX
 regex_result regex_search(const regex *r, lb_slice text, regex_run *run);
 void regex_run_end(regex_run *run);
 
-/* Translates a pattern of ECMA-262 to one of PCRE2. `largest_repeat` receives the largest {n}. False: `problem`
- * says what is wrong. */
-bool regex_translate(lb_slice pattern, buffer *out, size_t *largest_repeat, char *problem, size_t problem_size);
+/* Translates a pattern of ECMA-262 to one of PCRE2 with callouts, which count the work. `largest_gap` receives
+ * the most bytes of text that are looked at between two callouts. False: `problem` says what is wrong. */
+bool regex_translate(lb_slice pattern, buffer *out, size_t *largest_gap, char *problem, size_t problem_size);
 
 #endif
