@@ -410,7 +410,7 @@ static lb_status check_whole(const subject *s, const validator *v, lb_kwarg *kwa
 {
     violation why;
 
-    if (!v || ((v->types & TYPES_OBJECT) && !v->any_of_count && !v->enumeration && !v->constant))
+    if (!v || !v->whole)
         return LB_OK;
     for (size_t i = 0; i < count; i++) {
         lb_status status =
