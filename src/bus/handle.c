@@ -75,7 +75,8 @@ static void set_log_level(const lb_bus *bus, lb_log_level given)
 
 static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
 {
-    const unsigned known = LB_OPEN_STRICT_VALIDATION;
+    const unsigned known = LB_OPEN_STRICT_VALIDATION | LB_OPEN_NO_OUTGOING_VALIDATION |
+                           LB_OPEN_NO_INCOMING_VALIDATION | LB_OPEN_NO_CASTING;
     bool ignored;
     lb_status status;
     if (o->flags & ~known)

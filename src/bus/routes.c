@@ -149,9 +149,11 @@ static lb_status take_settings(lb_bus *bus, const lb_options *o, lb_slice api, r
     r->batch_size = (int)config_int(bus->config, "apis.*.event_transport.redis.batch_size", api);
     r->service_name = service && !(o->service_name && *o->service_name) ? service : bus->service_name;
     r->consumer_name = consumer && !(o->process_name && *o->process_name) ? consumer : bus->process_name;
-    r->flags = o->flags;
-    if (config_bool(bus->config, "apis.*.strict_validation", api))
-        r->flags |= LB_OPEN_STRICT_VALIDATION;
+    r->flags = o->flags |
+               (config_bool(bus->config, "apis.*.strict_validation", api) ? LB_OPEN_STRICT_VALIDATION : 0) |
+               (config_validates(bus->config, true, api) ? 0 : LB_OPEN_NO_OUTGOING_VALIDATION) |
+               (config_validates(bus->config, false, api) ? 0 : LB_OPEN_NO_INCOMING_VALIDATION) |
+               (config_bool(bus->config, "apis.*.cast_values", api) ? 0 : LB_OPEN_NO_CASTING);
     return status;
 }
 
