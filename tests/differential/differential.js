@@ -12,7 +12,7 @@
 // - back references to groups that are repeated: ECMA-262 forgets such a group at each turn, PCRE2 does not;
 // - lookbehind of no fixed length: PCRE2 refuses it;
 // - "required" and lists of "dependencies" with the name "": ajv takes them for met;
-// - "contains" without "minItems": ajv 8.20 accepts [] where "items" stands beside it and holds an "if";
+// - "contains" beside a list of "items": ajv 8.20 may take the result of an item for one of "contains";
 // - references that lead to themselves without a step into the value: ajv overflows the stack.
 'use strict';
 const { spawn } = require('child_process');
@@ -303,8 +303,8 @@ const makeSchema = (depth, definitions, here) => {
         if (depth > 0 || !deep.includes(key))
             keywordMakers[key](s, depth, g);
     }
-    if ('contains' in s)
-        s.minItems = s.minItems || 1;
+    if ('contains' in s && Array.isArray(s.items))
+        delete s.items;
     return s;
 };
 const document = () => {
