@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "support.h"
 
-#define CALLS_MAX     64
+#define CALLS_MAX     128
 #define LISTENERS_MAX 8
 #define MESSAGE_MAX   (1 << 17)
 
@@ -280,6 +280,7 @@ static actor *start(int (*play)(const actor_setup *), const actor_setup *setup)
     if (a->pid < 0)
         fail_msg("fork: %s", strerror(errno));
     if (a->pid == 0) {
+        free(a);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
         parent = pair[1];
