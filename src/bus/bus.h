@@ -174,8 +174,8 @@ lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* The same unless that was done within the last `age_ms`. */
 void schemas_refresh(lb_bus *bus, int64_t age_ms);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
-/* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is logged:
- * the event matters more. */
+/* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
+ * logged: the event matters more. */
 void schemas_announce(lb_bus *bus);
 
 /* pending.c */

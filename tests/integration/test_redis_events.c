@@ -337,6 +337,41 @@ static void acknowledges_and_counts_what_was_trimmed(void **state)
     fixture_close(&f);
 }
 
+static char logged[4096];
+
+static void keep_log(lb_log_level level, const char *message, void *data)
+{
+    (void)level, (void)data;
+    size_t used = strlen(logged);
+    snprintf(logged + used, sizeof logged - used, "%s\n", message);
+}
+
+/* S16: nobody is told by Redis when unread entries go; we tell once. */
+static void tells_of_what_was_trimmed_unread(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("reclaim_interval=0.05");
+    void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
+    fire(&f, "0", "shop", "sold");
+    acknowledge(&f, listener, fetch_events(&f, listener, 1), 1);
+    f.t->event->unlisten(listener, false);
+    for (int i = 0; i < 7; i++)
+        fire(&f, "e", "shop", "sold");
+    lb_value_free(redis_command(server, "XTRIM", STREAM, "MAXLEN", "2", NULL));
+    logged[0] = '\0';
+    lb_log_to(keep_log, NULL);
+    listener = listen_as(&f, "group", "p1", "shop.sold", "$");
+    acknowledge(&f, listener, fetch_events(&f, listener, 2), 2);
+    for (int i = 0; i < 3; i++)
+        fetch_events(&f, listener, 0);
+    lb_log_to(NULL, NULL);
+    const char *told = strstr(logged, "5 events of " STREAM " were trimmed");
+    assert_non_null(told);
+    assert_null(strstr(strchr(told, '\n'), "lost"));
+    f.t->event->unlisten(listener, false);
+    fixture_close(&f);
+}
+
 /* S18: the stream or the group vanishes. What comes after is delivered, what was before is not again. */
 static void makes_a_vanished_group_again(void **state)
 {
@@ -600,6 +635,7 @@ int main(void)
         cmocka_unit_test(renews_what_is_in_hand),
         cmocka_unit_test(gives_back_at_once),
         cmocka_unit_test(acknowledges_and_counts_what_was_trimmed),
+        cmocka_unit_test(tells_of_what_was_trimmed_unread),
         cmocka_unit_test(makes_a_vanished_group_again),
         cmocka_unit_test(a_blocked_listener_goes_on),
         cmocka_unit_test(delivers_ten_thousand_in_order),

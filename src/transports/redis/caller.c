@@ -553,6 +553,7 @@ lb_status caller_fetch(void *self, int64_t deadline_ns, const lb_result_message 
 {
     caller *c = caller_of(self);
     bool only_look = deadline_ns <= clock_now();
+    int64_t until = only_look || deadline_ns == LB_FOREVER ? deadline_ns : deadline_ns + GRACE_MS * CLOCK_MS;
     lb_status status = LB_OK;
     conn_release(&c->a);
     arena_reset(&c->arena, KEEP_ARENA);
@@ -561,7 +562,7 @@ lb_status caller_fetch(void *self, int64_t deadline_ns, const lb_result_message 
     while (status == LB_OK && *count == 0 && !take_refused(c, results, count)) {
         status = popping(c) ? send_aside(c, deadline_ns) : write_pop(c, deadline_ns, error);
         if (status == LB_OK)
-            status = read_pop(c, deadline_ns, results, count, error);
+            status = read_pop(c, until, results, count, error);
         if (status == LB_CANCELED) {
             uint64_t woken;
             status = read(c->wake_fd, &woken, sizeof woken) < 0 && errno != EAGAIN ? LB_SYSTEM : LB_OK;

@@ -40,6 +40,8 @@ typedef struct stream {
     bool own_pending;   /* there may be more of them */
     bool reclaim;       /* it is this stream's turn to be searched for what others let lie */
     entry_id reclaim_after;
+    int64_t trimmed_told;  /* lost entries that were logged ... */
+    int64_t trimmed_after; /* ... when the group had read so many */
     bool group_seen;
     id_set in_hand;
     entry_id *done; /* acknowledged, and not confirmed by the server yet */
@@ -94,6 +96,10 @@ lb_status send_with_acks(listener *l, int64_t deadline_ns, lb_error *error);
 lb_status read_own_page(listener *l, stream *s, size_t max, lb_error *error);
 /* Takes over a page of what lies too long. */
 lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
+
+/* trimmed.c */
+/* Counts and logs the entries that vanished before the group had read them. */
+lb_status find_trimmed(listener *l, stream *s, lb_error *error);
 
 /* lease.c */
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,

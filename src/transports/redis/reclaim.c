@@ -196,9 +196,10 @@ lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error)
     if (count < max && (int64_t)listed < o->reclaim_batch_size) { /* that was all */
         s->reclaim = false;
         s->reclaim_after = (entry_id){0, 0};
+        status = find_trimmed(l, s, error);
     }
-    if (!count)
-        return LB_OK;
+    if (!count || status != LB_OK)
+        return status;
     status = claim(l, s, ids, count, &claimed, error);
     if (status == LB_OK)
         status = take_entries(l, s, claimed, true, &lost, error);
