@@ -53,8 +53,7 @@ static lb_status open_instance(const lb_transport_config *config, void **self, l
 static void after_fork(void *self)
 {
     local_bus *l = self;
-    stores_after_fork();
-    l->store = NULL; /* the parent's */
+    l->store = NULL; /* the parent's; store.c has forgotten it */
     pthread_mutex_init(&l->lock, NULL);
     local_caller_after_fork(l->caller);
 }

@@ -426,6 +426,16 @@ static lb_status open_new(const local_options *o, const struct stat *about, int6
     return status;
 }
 
+/* In the child of a fork. The parent's environments stay where they are: closing one here would release locks of
+ * ours on the same files. */
+static void forget_stores(void)
+{
+    pthread_mutex_init(&stores_lock, NULL);
+    stores = NULL;
+}
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_stores); }
+
 lb_status store_open(const local_options *options, int64_t deadline_ns, store **out, lb_error *error)
 {
     struct stat about;
@@ -434,6 +444,8 @@ lb_status store_open(const local_options *options, int64_t deadline_ns, store **
     *out = NULL;
     if (status != LB_OK)
         return status;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&stores_lock);
     store *s = stores;
     while (s && (s->device != about.st_dev || s->inode != about.st_ino))
@@ -469,18 +481,6 @@ void store_close(store *s)
         free_store(s);
     }
     pthread_mutex_unlock(&stores_lock);
-}
-
-/* The parent's environments stay where they are: closing one here would release locks of ours on the same
- * files. */
-void stores_after_fork(void)
-{
-    static unsigned generation;
-    if (generation == fork_generation())
-        return;
-    generation = fork_generation();
-    pthread_mutex_init(&stores_lock, NULL);
-    stores = NULL;
 }
 
 /* ---- Guards ----------------------------------------------------------------------------------------- */

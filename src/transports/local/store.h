@@ -56,8 +56,6 @@ typedef struct store {
  * LB_NO_SPACE. */
 lb_status store_open(const local_options *options, int64_t deadline_ns, store **s, lb_error *error);
 void store_close(store *s); /* NULL is allowed */
-/* In the child of a fork: forgets what the parent had opened. */
-void stores_after_fork(void);
 
 /* ---- Transactions. Keys and values that LMDB gives out are valid until the next write or the end. */
 
