@@ -153,14 +153,14 @@ static void s10_s11_a_killed_worker_leaves_its_events_to_the_others(void **state
 static void s12_a_slow_handler_keeps_its_event(void **state)
 {
     const medium *m = *state;
-    static const char options[] = "acknowledgement_timeout=0.5&reclaim_interval=0.1";
+    static const char options[] = "acknowledgement_timeout=1.5&reclaim_interval=0.2";
     shared *s = shared_memory(sizeof *s);
     role roles[] = {{s, 1}, {s, 2}};
     s->hold = 1;
     pid_t workers[] = {start_worker(m, options, &roles[0]), start_worker(m, options, &roles[1])};
     lb_bus *bus = client_open(medium_url(m, options), 0);
     fire(bus, 0, 1);
-    sleep_ms(2000); /* four leases */
+    sleep_ms(4000); /* longer than two leases */
     assert_int_equal(shared_get(&s->running), 1);
     shared_set(&s->hold, 0);
     wait_until(shared_get(&s->events) == 1, 10000);
