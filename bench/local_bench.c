@@ -168,8 +168,8 @@ static double consume(void)
     lb_error error = {0};
     fire_batched();
     lb_bus *bus = bus_open(true);
-    check(lb_listen(bus, "bench.api.thing_happened", "bench", count, &handled, &(lb_listen_options){.since = "0"},
-                    &error),
+    check(lb_listen(bus, "bench.api.thing_happened", "bench", count, &handled,
+                    &(lb_listen_options){.since = "0"}, &error),
           &error, "lb_listen");
     check(lb_start(bus, &error), &error, "lb_start");
     int64_t start = now_ns();

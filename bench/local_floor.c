@@ -70,7 +70,7 @@ static void put(MDB_txn *t, MDB_dbi table, size_t id, size_t size, unsigned flag
     check(mdb_put(t, table, &key, &value, flags), "mdb_put");
 }
 
-static void delete(MDB_txn *t, MDB_dbi table, size_t id)
+static void delete (MDB_txn *t, MDB_dbi table, size_t id)
 {
     MDB_val key = {sizeof id, &id};
     check(mdb_del(t, table, &key, NULL), "mdb_del");

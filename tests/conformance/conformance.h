@@ -1,5 +1,5 @@
-/* One suite for all transports: what docs promise of a bus (S1, S2, ...), through the contract and through lb_*.
- * A transport joins with one line in media.c. */
+/* One suite for all transports: what docs promise of a bus (S1, S2, ...), through the contract and through
+ * lb_*. A transport joins with one line in media.c. */
 #ifndef TESTS_CONFORMANCE_H
 #define TESTS_CONFORMANCE_H
 

@@ -14,7 +14,8 @@ typedef struct events {
 static events events_open(void **state, const char *options)
 {
     const medium *m = *state;
-    return (events){m, m->kind->transport->event, instance_open(m, options, "a"), instance_open(m, options, "b")};
+    return (events){m, m->kind->transport->event, instance_open(m, options, "a"),
+                    instance_open(m, options, "b")};
 }
 
 static void events_close(events *e)
@@ -31,7 +32,10 @@ static int64_t in_ms(int64_t ms)
 }
 
 static lb_slice slice(const char *text) { return (lb_slice){text, strlen(text)}; }
-static bool is(lb_slice s, const char *text) { return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0; }
+static bool is(lb_slice s, const char *text)
+{
+    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
+}
 
 /* Fires shop.<event>(n: int); the native id goes to `native`, if it is not NULL. */
 static void fire_named(const events *e, const char *event, int n, char native[64])
@@ -61,14 +65,18 @@ static void fire(const events *e, int first, int last)
         fire_named(e, "ordered", n, NULL);
 }
 
-static void *listen_to(const events *e, void *instance, const char *group, const char *process, const char *event,
-                       const char *since)
+static void *listen_to(const events *e, void *instance, const char *group, const char *process,
+                       const char *event, const char *since)
 {
     void *listener = NULL;
     lb_error error = {0};
     lb_slice api = slice("shop"), name = slice(event);
-    lb_listener_config config = {
-        .group = group, .consumer = process, .api_names = &api, .event_names = &name, .count = 1, .since = since};
+    lb_listener_config config = {.group = group,
+                                 .consumer = process,
+                                 .api_names = &api,
+                                 .event_names = &name,
+                                 .count = 1,
+                                 .since = since};
     assert_ok(e->t->listen(instance, &config, in_ms(5000), &listener, &error), &error);
     return listener;
 }
@@ -308,7 +316,7 @@ static void s18_a_new_listener_starts_where_it_is_told(void **state)
     const struct {
         const char *group, *since;
         int first;
-    } rows[] = {{"g-now", "$", 3},       {"g-start", "0", 0},        {"g-after-1", native[0], 2},
+    } rows[] = {{"g-now", "$", 3},           {"g-start", "0", 0}, {"g-after-1", native[0], 2},
                 {"g-after-2", native[1], 3}, {"g-past", past, 0}, {"g-future", future, 3}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         void *l = listen_to(&e, e.b, rows[i].group, "b", "ordered", rows[i].since);

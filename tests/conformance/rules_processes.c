@@ -45,7 +45,8 @@ static lb_status handle_event(const lb_event *event, void *data)
 
 static const lb_api shop = {
     .name = "shop",
-    .members = (const lb_member[]){LB_RPC("add(n: int) -> int", handle_call), LB_EVENT("ordered(n: int)"), LB_END},
+    .members =
+        (const lb_member[]){LB_RPC("add(n: int) -> int", handle_call), LB_EVENT("ordered(n: int)"), LB_END},
 };
 
 static lb_status setup(lb_bus *bus, void *data, lb_error *error)

@@ -1,4 +1,5 @@
-/* Rules of calls and results, through the contract: a caller's instance and a worker's instance in one process. */
+/* Rules of calls and results, through the contract: a caller's instance and a worker's instance in one process.
+ */
 #include "conformance.h"
 
 #include <pthread.h>
@@ -34,7 +35,10 @@ static int64_t in_ms(int64_t ms)
 }
 
 static lb_slice slice(const char *text) { return (lb_slice){text, strlen(text)}; }
-static bool is(lb_slice s, const char *text) { return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0; }
+static bool is(lb_slice s, const char *text)
+{
+    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
+}
 
 static void *consumer_open(const pair *p, void *instance, const char *const *apis, size_t count)
 {
@@ -44,9 +48,13 @@ static void *consumer_open(const pair *p, void *instance, const char *const *api
     return consumer;
 }
 
-static void *shop_consumer(const pair *p) { return consumer_open(p, p->worker, (const char *const[]){"shop"}, 1); }
+static void *shop_consumer(const pair *p)
+{
+    return consumer_open(p, p->worker, (const char *const[]){"shop"}, 1);
+}
 
-static lb_status try_send(const pair *p, const char *api, const char *id, int timeout_ms, bool now, lb_error *error)
+static lb_status try_send(const pair *p, const char *api, const char *id, int timeout_ms, bool now,
+                          lb_error *error)
 {
     lb_kwarg kwargs[] = {{.name = slice("n"), .json = slice("[1,{\"a\":\"\\u00e9\"}]")},
                          {.name = slice("na\"me \xc3\xa9"), .json = slice("\"x\\ny\"")}};
@@ -105,7 +113,8 @@ static void s3_the_result_of_a_call_reaches_its_caller(void **state)
     send(&p, "shop", "call-1", 5000);
     assert_int_equal(take(&p, c, 10, 5000, &calls), 1);
     assert_null(calls[0].problem);
-    assert_true(is(calls[0].id, "call-1") && is(calls[0].api_name, "shop") && is(calls[0].procedure_name, "order"));
+    assert_true(is(calls[0].id, "call-1") && is(calls[0].api_name, "shop") &&
+                is(calls[0].procedure_name, "order"));
     assert_int_equal(calls[0].kwargs_count, 2);
     assert_true(is(calls[0].kwargs[0].name, "n") && is(calls[0].kwargs[1].name, "na\"me \xc3\xa9"));
     assert_string_equal(lb_value_str(lb_value_get(lb_value_at(calls[0].kwargs[0].value, 1), "a")), "\xc3\xa9");
