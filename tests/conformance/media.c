@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../../examples/transport/memory.h"
 #include "transports/local/local.h"
 #include "transports/redis/redis.h"
 
@@ -27,8 +28,17 @@ static void local_stop(void *folder)
     free(folder);
 }
 
+static void *memory_start(char url[256])
+{
+    static int number;
+    snprintf(url, 256, "memory:test-%d", number++);
+    return url;
+}
+static void memory_stop(void *nothing) { (void)nothing; }
+
 const medium_kind media[] = {
     {"redis", &redis_transport, redis_start, redis_stop, NO_QUEUE_LIMIT},
     {"local", &local_transport, local_start, local_stop, 0},
+    {"memory", &memory_transport, memory_start, memory_stop, NO_PROCESSES | NO_QUEUE_LIMIT},
 };
 const size_t media_count = sizeof media / sizeof *media;
