@@ -660,7 +660,7 @@ void local_caller_after_fork(struct caller *c)
 {
     if (c->descriptor >= 0)
         close(c->descriptor);
-    c->view = (view){0};
+    c->view = (view){.inherited = c->view.txn};
     wake_set_free(&c->wake);
     queue_clear(&c->pending);
     if (!begin(c))

@@ -22,6 +22,7 @@ enum {
     MOST_READERS = 4096,
     GUARD_LEAST_MS = 1000, /* a short deadline does not make a busy moment an error */
     GUARD_MOST_MS = 10000,
+    GUARD_LOOK_MS = 20, /* how long a killed holder may go unnoticed */
     SWEEP_MS = 5000,
     SWEEP_MOST = 20000,
 };
@@ -29,15 +30,20 @@ enum {
 #define RESERVE       (UINT64_C(1) << 20) /* bytes kept for those who take away */
 #define CHECK_AT_ONCE (64 << 20)          /* a file up to this size is looked through whenever we are alone */
 
-/* The mapped file. What is before `table` is written by whoever opens the folder alone. */
-struct wake_file {
+struct wake_head {
     char magic[8];
     uint32_t format;
     char boot[40]; /* of the machine's start: times and locks are of that one */
+};
+
+/* The mapped file, made anew by whoever opens the folder alone. */
+struct wake_file {
+    struct wake_head head;
     _Atomic uint32_t durable;
     _Atomic int64_t sweep_at;
     struct guard {
-        pthread_mutex_t mutex;
+        pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
+        wake_word released;
         _Atomic pid_t holder; /* for messages */
     } guards[STORE_PARTS];
     _Alignas(4096) wake_table table;
@@ -45,7 +51,8 @@ struct wake_file {
 
 static const char wake_magic[8] = "lb-wake";
 static pthread_mutex_t stores_lock = PTHREAD_MUTEX_INITIALIZER;
-static store *stores; /* those that this process has open */
+static store *stores;    /* those that this process has open */
+static store *inherited; /* those that its parent had: they cannot be closed here */
 
 /* ---- Failures --------------------------------------------------------------------------------------- */
 
@@ -268,18 +275,17 @@ static lb_status map_wake_file(store *s, bool alone, lb_error *error)
         return lb_error_set(error, LB_SYSTEM, "%s/wake: mmap: %s", s->path, strerror(errno));
     s->shared = at;
     s->wake = &s->shared->table;
-    if (!alone && (memcmp(s->shared->magic, wake_magic, 8) != 0 || s->shared->format != STORE_FORMAT))
+    if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != STORE_FORMAT))
         return lb_error_set(error, LB_UNSUPPORTED, "%s/wake: of format %u, and in use; this Lightbus knows %d",
-                            s->path, s->shared->format, STORE_FORMAT);
+                            s->path, s->shared->head.format, STORE_FORMAT);
     return LB_OK;
 }
 
 static bool same_boot(const store *s, const char boot[40])
 {
-    char head[offsetof(struct wake_file, durable)];
-    const struct wake_file *w = (const void *)head;
-    return pread(s->wake_fd, head, sizeof head, 0) == (ssize_t)sizeof head &&
-           memcmp(w->magic, wake_magic, 8) == 0 && memcmp(w->boot, boot, 40) == 0;
+    struct wake_head head;
+    return pread(s->wake_fd, &head, sizeof head, 0) == (ssize_t)sizeof head &&
+           memcmp(head.magic, wake_magic, 8) == 0 && memcmp(head.boot, boot, 40) == 0;
 }
 
 /* ---- Opening alone ---------------------------------------------------------------------------------- */
@@ -317,10 +323,10 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
     if (status != LB_OK)
         return status;
     memset(s->shared, 0, sizeof *s->shared);
-    memcpy(s->shared->boot, boot, 40);
-    s->shared->format = STORE_FORMAT;
+    memcpy(s->shared->head.boot, boot, 40);
+    s->shared->head.format = STORE_FORMAT;
     status = make_guards(s->shared, error);
-    memcpy(s->shared->magic, wake_magic, 8);
+    memcpy(s->shared->head.magic, wake_magic, 8);
     return status;
 }
 
@@ -426,11 +432,15 @@ static lb_status open_new(const local_options *o, const struct stat *about, int6
     return status;
 }
 
-/* In the child of a fork. The parent's environments stay where they are: closing one here would release locks of
- * ours on the same files. */
+/* In the child of a fork. The parent's environments stay where they are: closing one here would release locks
+ * of ours on the same files. */
 static void forget_stores(void)
 {
     pthread_mutex_init(&stores_lock, NULL);
+    store **at = &inherited;
+    while (*at)
+        at = &(*at)->next;
+    *at = stores;
     stores = NULL;
 }
 
@@ -485,20 +495,31 @@ void store_close(store *s)
 
 /* ---- Guards ----------------------------------------------------------------------------------------- */
 
+/* Tries again after each release. A holder that was killed releases nothing: it is found by trying. */
+static int lock_until(struct guard *g, int64_t until_ns)
+{
+    int result;
+    for (;;) {
+        uint32_t seen = atomic_load(&g->released.generation);
+        result = pthread_mutex_trylock(&g->mutex);
+        int64_t look_again = clock_in_ms(GUARD_LOOK_MS);
+        if (result != EBUSY || clock_now() >= until_ns)
+            return result;
+        wake_word_wait(&g->released, seen, look_again < until_ns ? look_again : until_ns);
+    }
+}
+
 static lb_status guard_lock(store *s, store_part part, int64_t deadline_ns, lb_error *error)
 {
     struct guard *g = &s->shared->guards[part];
     int result = pthread_mutex_trylock(&g->mutex);
     if (result == EBUSY) {
-        int64_t now = clock_now(), least = now + GUARD_LEAST_MS * CLOCK_MS,
-                most = now + GUARD_MOST_MS * CLOCK_MS;
-        int64_t until = deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns;
-        struct timespec t = {until / CLOCK_SECOND, until % CLOCK_SECOND};
-        result = pthread_mutex_clocklock(&g->mutex, CLOCK_MONOTONIC, &t);
+        int64_t least = clock_in_ms(GUARD_LEAST_MS), most = clock_in_ms(GUARD_MOST_MS);
+        result = lock_until(g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
     }
     if (result == EOWNERDEAD) /* LMDB drops what it had begun */
         result = pthread_mutex_consistent(&g->mutex);
-    if (result == ETIMEDOUT)
+    if (result == EBUSY)
         return lb_error_set(
             error, LB_TRANSPORT,
             "%s/%s: process %d has been writing for too long (is it stopped, or the disk slow?)", s->path,
@@ -510,7 +531,12 @@ static lb_status guard_lock(store *s, store_part part, int64_t deadline_ns, lb_e
     return LB_OK;
 }
 
-static void guard_unlock(store *s, store_part part) { pthread_mutex_unlock(&s->shared->guards[part].mutex); }
+static void guard_unlock(store *s, store_part part)
+{
+    struct guard *g = &s->shared->guards[part];
+    pthread_mutex_unlock(&g->mutex);
+    wake_word_wake(&g->released, 1);
+}
 
 /* ---- Room ------------------------------------------------------------------------------------------- */
 
@@ -633,7 +659,7 @@ lb_status view_begin(view *v, store *s, store_part part, lb_error *error)
             view_free(v);
     }
     for (int attempt = 0; result && attempt < 2; attempt++) {
-        *v = (view){s, part, NULL};
+        *v = (view){s, part, NULL, v->inherited};
         result = mdb_txn_begin(s->parts[part].env, NULL, MDB_RDONLY, &v->txn);
         if (result == MDB_READERS_FULL)
             mdb_reader_check(s->parts[part].env, &stale);
@@ -649,7 +675,7 @@ void view_free(view *v)
 {
     if (v->txn)
         mdb_txn_abort(v->txn);
-    *v = (view){0};
+    v->txn = NULL;
 }
 
 /* ---- Durability ------------------------------------------------------------------------------------- */

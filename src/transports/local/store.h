@@ -80,6 +80,7 @@ typedef struct view {
     store *store;
     store_part part;
     MDB_txn *txn;
+    MDB_txn *inherited; /* after a fork: the parent's, which cannot be ended here */
 } view;
 lb_status view_begin(view *v, store *s, store_part part, lb_error *error);
 void view_end(view *v);

@@ -21,7 +21,7 @@ struct wait_item {
 };
 enum { WORD_OF_32_BITS = 2 };
 
-static void word_wake(wake_word *w, int waiters)
+void wake_word_wake(wake_word *w, int waiters)
 {
     atomic_fetch_add(&w->generation, 1);
     if (atomic_load(&w->waiters))
@@ -30,9 +30,9 @@ static void word_wake(wake_word *w, int waiters)
 
 void wake_up(wake_table *t, uint64_t what, int waiters)
 {
-    word_wake(wake_word_of(t, what), waiters);
+    wake_word_wake(wake_word_of(t, what), waiters);
     if (atomic_load(&t->any.waiters))
-        word_wake(&t->any, WAKE_ALL);
+        wake_word_wake(&t->any, WAKE_ALL);
 }
 
 bool wake_set_init(wake_set *s, const uint64_t *what, size_t count)
@@ -73,7 +73,7 @@ static struct timespec absolute(int64_t ns)
     return (struct timespec){.tv_sec = ns / CLOCK_SECOND, .tv_nsec = ns % CLOCK_SECOND};
 }
 
-static void word_wait(wake_word *w, uint32_t seen, int64_t until_ns)
+void wake_word_wait(wake_word *w, uint32_t seen, int64_t until_ns)
 {
     struct timespec until = absolute(until_ns);
     atomic_fetch_add(&w->waiters, 1);
@@ -111,11 +111,11 @@ bool wake_set_wait(wake_set *s, int64_t deadline_ns)
     int64_t longest = clock_in_ms(WAKE_LONGEST_MS);
     int64_t until = deadline_ns < longest ? deadline_ns : longest;
     if (!s->any && s->count == 1)
-        word_wait(&s->table->words[s->words[0]], s->seen[0], until);
+        wake_word_wait(&s->table->words[s->words[0]], s->seen[0], until);
     else if (!s->any)
         s->any = !words_wait(s, until);
     else
-        word_wait(&s->table->any, s->seen_any, until);
+        wake_word_wait(&s->table->any, s->seen_any, until);
     return happened(s);
 }
 
@@ -125,9 +125,9 @@ void wake_set_interrupt(wake_set *s)
     atomic_store(&s->interrupted, true);
     wake_table *t = __atomic_load_n(&s->table, __ATOMIC_ACQUIRE);
     if (t) {
-        word_wake(&t->words[s->words[0]], WAKE_ALL);
+        wake_word_wake(&t->words[s->words[0]], WAKE_ALL);
         if (atomic_load(&t->any.waiters))
-            word_wake(&t->any, WAKE_ALL);
+            wake_word_wake(&t->any, WAKE_ALL);
     }
     errno = number;
 }

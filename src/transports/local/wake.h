@@ -22,6 +22,11 @@ typedef struct wake_word {
     char rest[52];
 } wake_word;
 
+/* Something happened; wakes so many of those who wait for it. Only async-signal-safe functions are used. */
+void wake_word_wake(wake_word *w, int waiters);
+/* Waits while the generation is `seen`, until the deadline at most; may return early. */
+void wake_word_wait(wake_word *w, uint32_t seen, int64_t deadline_ns);
+
 /* In the mapped file. */
 typedef struct wake_table {
     wake_word any; /* for those who wait for more words than the kernel takes at once */
