@@ -530,7 +530,9 @@ static lb_status create_groups(listener *l, store *s, int64_t deadline_ns, lb_er
 {
     transaction t;
     int result = 0;
-    lb_status status = write_begin(s, STORE_EVENTS, 4096 * l->source_count, deadline_ns, &t, error);
+    size_t room =
+        l->source_count < 64 ? 0 : 1024 * l->source_count; /* a worker starts where senders find no space */
+    lb_status status = write_begin(s, STORE_EVENTS, room, deadline_ns, &t, error);
     if (status != LB_OK)
         return status;
     for (source *at = l->sources; at < l->sources + l->source_count && status == LB_OK && result == 0; at++) {

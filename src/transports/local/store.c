@@ -159,34 +159,39 @@ static int put_identity(const store *s, MDB_txn *txn, MDB_dbi table)
     return mdb_put(txn, table, &kv, &v, 0);
 }
 
-/* Identifies the database, or marks a new one. */
-static lb_status identify(store *s, store_part part, lb_error *error)
+/* Looks whose database it is. Reading alone: a stopped writer must not keep others from opening. */
+static lb_status identify(store *s, store_part part, bool *is_new, lb_error *error)
 {
     database *d = &s->parts[part];
     MDB_txn *txn = NULL;
-    MDB_stat stat;
+    MDB_stat stat = {0};
     key k = key_1(KEY_IDENTITY, 0);
     MDB_val kv = key_val(&k), v;
     lb_status status = LB_OK;
-    int result = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int result = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &txn);
     if (result == 0)
         result = mdb_dbi_open(txn, NULL, 0, &d->table);
     if (result == 0)
         result = mdb_stat(txn, d->table, &stat);
-    if (result == 0 && stat.ms_entries == 0) {
-        result = put_identity(s, txn, d->table);
-    } else if (result == 0) {
+    *is_new = stat.ms_entries == 0;
+    if (result == 0 && !*is_new) {
         result = mdb_get(txn, d->table, &kv, &v);
         status = check_identity(s, part, result == 0 ? &v : NULL, error);
         result = result == MDB_NOTFOUND ? 0 : result;
     }
-    if (result == 0 && status == LB_OK) {
-        result = mdb_txn_commit(txn);
-        txn = NULL;
-    }
     if (txn)
         mdb_txn_abort(txn);
     return status == LB_OK && result ? store_failed(s, part, result, "opening", error) : status;
+}
+
+/* Marks a new database as ours. */
+static lb_status mark(store *s, store_part part, lb_error *error)
+{
+    transaction t;
+    lb_status status = write_begin(s, part, 1, clock_in_ms(GUARD_MOST_MS), &t, error);
+    return status == LB_OK
+               ? write_end_durably(&t, put_identity(s, t.txn, s->parts[part].table), "opening", error)
+               : status;
 }
 
 static void note_assertion(MDB_env *env, const char *message)
@@ -230,7 +235,9 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     d->map_size = info.me_mapsize;
     d->page_size = stat_of_env.ms_psize;
     mdb_reader_check(d->env, &stale);
-    return identify(s, part, error);
+    bool empty = false;
+    lb_status status = identify(s, part, &empty, error);
+    return status == LB_OK && empty ? mark(s, part, error) : status;
 }
 
 /* ---- The mapped file -------------------------------------------------------------------------------- */
