@@ -155,9 +155,9 @@ LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
  * name to schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
 LB_API lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error);
 
-/* What this handle serves and listens to, an owned dict: {"service": .., "process": .., "transports": {"rpc":
- * ..}, "apis": [{"name": .., "members": [signature..]}], "listeners": [{"name": .., "events": [..], "group":
- * ..}]}. */
+/* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",
+ * "transports": {"rpc": NAME, ...}, "apis": [{"name", "members": [{"kind": "rpc" or "event", "signature"}]}],
+ * "listeners": [{"name", "group", "events": [NAME...]}]}. NULL when memory is short. */
 LB_API lb_value *lb_describe(const lb_bus *bus);
 
 #ifdef __cplusplus

@@ -7,8 +7,8 @@
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
- * schemas.lock. None is held while a transport function, a handler or a callback runs, but for schemas.loading.
- */
+ * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
+ * schemas.loading (its functions), listener.lock (renew, give_back, interrupt) and worker.lock (interrupt). */
 #ifndef BUS_BUS_H
 #define BUS_BUS_H
 
@@ -195,11 +195,13 @@ void queue_remove(pending_queue *q, lb_pending *p);
 
 /* call.c, fire.c */
 void client_init(struct client *c);
+void client_after_fork(struct client *c);
 void client_free(lb_bus *bus);
 void client_dispatch(lb_bus *bus); /* without waiting: sends, takes results, times out, runs callbacks */
 int64_t client_next_timeout(lb_bus *bus);
 lb_status client_flush(lb_bus *bus, lb_error *error);
 void fires_init(struct fires *f);
+void fires_after_fork(struct fires *f);
 void fires_free(lb_bus *bus);
 lb_status fires_flush(lb_bus *bus, lb_error *error);
 

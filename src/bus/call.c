@@ -22,6 +22,21 @@ void client_init(struct client *c)
     monotonic_cond_init(&c->send_free);
 }
 
+/* In a forked child, where threads of the parent may have died with the lock: what was in flight is the
+ * parent's, and free memory is kept when no thread was at it. */
+void client_after_fork(struct client *c)
+{
+    struct client old = {.free = NULL};
+    if (pthread_mutex_trylock(&c->lock) == 0) {
+        old = *c;
+        map_free(&old.in_flight);
+        pthread_mutex_unlock(&c->lock);
+    }
+    client_init(c);
+    c->free = old.free;
+    c->free_count = old.free_count;
+}
+
 /* ---- Ends of calls ---------------------------------------------------------------------------------- */
 
 /* client.lock is held. Wakes its waiter, or puts it on `callbacks` for run_callbacks. */

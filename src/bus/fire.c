@@ -13,6 +13,18 @@ void fires_init(struct fires *f)
     monotonic_cond_init(&f->done);
 }
 
+void fires_after_fork(struct fires *f) /* as client_after_fork */
+{
+    struct fires old = {.free = NULL};
+    if (pthread_mutex_trylock(&f->lock) == 0) {
+        old = *f;
+        pthread_mutex_unlock(&f->lock);
+    }
+    fires_init(f);
+    f->free = old.free;
+    f->free_count = old.free_count;
+}
+
 static void fire_failed(lb_pending *p, lb_status status, const char *problem)
 {
     lb_error error = {0};

@@ -91,14 +91,6 @@ static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
     return bus->masked_url ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
 }
 
-static void init_parts(lb_bus *bus)
-{
-    client_init(&bus->client);
-    fires_init(&bus->fires);
-    worker_init(&bus->worker);
-    dispatch_init(&bus->dispatch);
-}
-
 lb_bus *lb_open(const lb_options *options, lb_error *error)
 {
     static const lb_options defaults;
@@ -112,7 +104,10 @@ lb_bus *lb_open(const lb_options *options, lb_error *error)
     }
     bus->generation = fork_generation();
     schemas_init(&bus->schemas);
-    init_parts(bus);
+    client_init(&bus->client);
+    fires_init(&bus->fires);
+    worker_init(&bus->worker);
+    dispatch_init(&bus->dispatch);
     if (take_options(bus, options ? options : &defaults, error) != LB_OK)
         goto fail;
     bus->transport = transport_find(bus->url, error);
@@ -167,7 +162,10 @@ void bus_check_fork(lb_bus *bus)
     pthread_mutex_init(&bus->schemas.loading, NULL);
     listener **listeners = bus->worker.listeners; /* still registered, not running */
     size_t count = bus->worker.listener_count;
-    init_parts(bus);
+    client_after_fork(&bus->client);
+    fires_after_fork(&bus->fires);
+    worker_init(&bus->worker);
+    dispatch_init(&bus->dispatch);
     bus->worker.listeners = listeners;
     bus->worker.listener_count = count;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -106,7 +107,7 @@ void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
 bool worker_pause(lb_bus *bus, unsigned attempt)
 {
     struct worker *w = &bus->worker;
-    int64_t until = clock_in_ms(backoff_ms(attempt, 50, 5000));
+    int64_t until = clock_in_ms(backoff_ms(attempt, 50, 1000));
     pthread_mutex_lock(&w->lock);
     while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, until) != ETIMEDOUT)
         ;
@@ -280,7 +281,9 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
         }
     }
     if (status != LB_OK) {
-        lb_error_set(error, status, "the worker did not stop within %d ms: a handler still runs", timeout_ms);
+        lb_error_set(error, status,
+                     "the worker did not stop within %d ms: a handler, or the transport, still runs",
+                     timeout_ms);
     } else {
         join_threads(w);
         w->state = WORKER_STOPPED;
@@ -303,7 +306,9 @@ void lb_stop_request(lb_bus *bus)
 
 /* ---- lb_run ----------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t signals_seen;
+#define IMPATIENT (CLOCK_SECOND / 5) /* signals closer together are one: timeout(1) and shells signal twice */
+
+static _Atomic int64_t first_signal; /* when it came, 0: not yet */
 static int signal_event = -1;
 
 static void on_signal(int number)
@@ -311,10 +316,13 @@ static void on_signal(int number)
     int saved = errno;
     uint64_t one = 1;
     (void)number;
-    if (signals_seen++)
-        _exit(1); /* the second one: at once */
-    if (write(signal_event, &one, sizeof one) < 0)
+    int64_t now = clock_now(), first = 0;
+    if (!atomic_compare_exchange_strong(&first_signal, &first, now)) {
+        if (now - first > IMPATIENT)
+            _exit(1); /* a second one: at once */
+    } else if (write(signal_event, &one, sizeof one) < 0) {
         _exit(1);
+    }
     errno = saved;
 }
 
@@ -346,7 +354,7 @@ lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
     __atomic_store_n(&w->stop_event, event, __ATOMIC_RELEASE);
     if (flags & LB_RUN_SIGNALS) {
         signal_event = event;
-        signals_seen = 0;
+        atomic_store(&first_signal, 0);
         sigaction(SIGINT, &action, &old_int);
         sigaction(SIGTERM, &action, &old_term);
     }

@@ -3,9 +3,11 @@
 
 #include <lightbus/version.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const command *const cli_commands[] = {&cmd_run, &cmd_call, &cmd_fire, &cmd_listen, &cmd_version, NULL};
 
@@ -73,11 +75,21 @@ static int run_command(invocation *in, int argc, char **argv)
     return in->command->run(in);
 }
 
+/* Standard files that are closed get a place holder that every use fails on; else the next socket would be
+ * stdout. */
+static void hold_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
+}
+
 int lb_main(int argc, char **argv, lb_setup_fn setup)
 {
     invocation in = {.program = base_name(argc > 0 ? argv[0] : NULL), .setup = setup};
     const char *name = argc > 1 ? argv[1] : NULL;
 
+    hold_standard_files();
     signal(SIGPIPE, SIG_IGN);         /* a reader that went away is an error of the write */
     setvbuf(stderr, NULL, _IOLBF, 0); /* lines that do not mix with those of the log */
     if (!name) {
@@ -94,6 +106,20 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
     return run_command(&in, argc - 2, argv + 2);
 }
 
+/* Everybody may read the command line of a process: overwrites the password of a URL in it (S33). */
+static void hide_password(const char *url)
+{
+    const char *user = strstr(url, "://"), *at, *colon;
+
+    if (!user)
+        return;
+    user += 3;
+    at = memrchr(user, '@', strcspn(user, "/?#"));
+    colon = at ? memchr(user, ':', (size_t)(at - user)) : NULL;
+    if (colon)
+        memset((char *)(uintptr_t)colon + 1, '*', (size_t)(at - colon - 1)); /* argv is ours to write to */
+}
+
 lb_bus *cli_open(const invocation *in, lb_options options)
 {
     lb_error error = {0};
@@ -105,7 +131,9 @@ lb_bus *cli_open(const invocation *in, lb_options options)
         options.service_name = in->service_name;
     if (in->process_name)
         options.process_name = in->process_name;
-    bus = lb_open(&options, &error);
+    bus = lb_open(&options, &error); /* it copies them */
+    if (in->url)
+        hide_password(in->url);
     if (!bus)
         failure(in, &error);
     return bus;

@@ -115,7 +115,8 @@ static lb_status note_unknown(const invocation *in, lb_bus *bus, lb_error *error
         const lb_value *member;
         lb_error why = {0};
         target t;
-        if (target_split(&memory, in->arguments[i], &t, &why) != LB_OK ||
+        if (strpbrk(in->arguments[i], ", ") || /* several in one word */
+            target_split(&memory, in->arguments[i], &t, &why) != LB_OK ||
             target_find(schemas, &t, "events", &member, &why) == LB_OK ||
             (strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
             continue;

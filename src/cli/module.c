@@ -22,7 +22,8 @@ static lb_status find_in_folder(arena *memory, const char *folder, bool by_defau
     static const char *const names[] = {"bus.c", "bus.so"};
 
     for (int i = 0; i < 2; i++) {
-        char *candidate = arena_printf(memory, "%s/%s", folder, names[i]);
+        const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+        char *candidate = arena_printf(memory, "%s%s%s", folder, slash, names[i]);
         if (!candidate)
             return lb_error_set(error, LB_NO_MEMORY, "out of memory");
         if (is_file(candidate)) {

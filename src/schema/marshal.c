@@ -419,11 +419,9 @@ lb_status arguments_encode(lb_slice api_name, const member_schema *member, const
     for (size_t i = 0; status == LB_OK && i < size; i++) {
         const validator *schema;
         size_t name_size = strlen(args[i].name);
-        const char *name =
-            arena_copy(memory, args[i].name, name_size); /* it may be sent after the caller's is gone */
-        if (!name)
+        list[i] = (lb_kwarg){.name = {arena_copy(memory, args[i].name, name_size), name_size}};
+        if (!list[i].name.data)
             return no_memory(&s);
-        list[i] = (lb_kwarg){.name = {name, name_size}};
         status = argument_schema(&s, v, &seen, list, i, &schema);
         if (status == LB_OK)
             status = encode_argument(&s, schema, &args[i].value, memory, &list[i]);

@@ -272,6 +272,22 @@ static void a_full_disk_is_a_failure(void **state)
     fclose(full);
 }
 
+/* Runs `call test.talk.add a=1` with its stdout closed. */
+static int call_without_stdout(void *data)
+{
+    (void)data;
+    putenv(c.url);
+    close(STDOUT_FILENO);
+    execl(LIGHTBUS_PROGRAM, LIGHTBUS_PROGRAM, "call", "test.talk.add", "a=1", (char *)NULL);
+    return 127;
+}
+
+static void a_closed_stdout_is_a_failure(void **state)
+{
+    (void)state;
+    assert_int_equal(child_wait(child_start(call_without_stdout, NULL), DEADLINE_MS), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +304,7 @@ int main(void)
         cmocka_unit_test(names_that_nobody_fires_are_pointed_out),
         cmocka_unit_test(a_reader_that_goes_away_ends_it_quietly),
         cmocka_unit_test(a_full_disk_is_a_failure),
+        cmocka_unit_test(a_closed_stdout_is_a_failure),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -250,6 +250,25 @@ static void a_random_service_name_is_pointed_out(void **state)
     cli_stop(p);
 }
 
+/* One of the process's arguments begins with that text; as everybody can read them. */
+static void assert_command_line(pid_t pid, const char *text)
+{
+    char path[64], line[4096];
+    FILE *file;
+    size_t size;
+
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    size = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[size] = '\0';
+    for (const char *word = line; word < line + size; word += strlen(word) + 1)
+        if (strncmp(word, text, strlen(text)) == 0)
+            return;
+    fail_msg("no argument begins with %s", text);
+}
+
 static void s33_the_password_is_not_shown(void **state)
 {
     (void)state;
@@ -262,6 +281,7 @@ static void s33_the_password_is_not_shown(void **state)
     write_file(c.folder, "bus.c", MODULE("shop"));
     p = START(&c, "run", "--url", url);
     program_expect(p, "Ready.", DEADLINE_MS);
+    assert_command_line(p->pid, "redis://:******@127.0.0.1:");
     child_kill(p->pid, SIGINT);
     assert_int_equal(program_wait(p, DEADLINE_MS), 0);
     assert_null(strstr(p->text, "s3cret"));

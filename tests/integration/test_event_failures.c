@@ -92,7 +92,7 @@ static void expect_dead_field(const redis_server *server, const char *name, cons
 
 static pid_t start_worker(const redis_server *server, shared *s)
 {
-    return worker_start(&(worker){.url = server->url, .setup = setup, .data = s});
+    return worker_start(&(worker){.url = server->url, .setup = setup, .data = s, .may_die = s->crash});
 }
 
 /* ---- S13 ------------------------------------------------------------------------------------------------ */

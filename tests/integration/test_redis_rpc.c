@@ -507,6 +507,36 @@ static void descriptor_tells_of_results(void **state)
     fixture_close(&f);
 }
 
+/* Also of the end of a pop that brought nothing, although it is shorter than the replies to a call. */
+static void descriptor_tells_that_the_pop_is_over(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    const lb_result_message *results;
+    size_t count;
+    lb_rpc_message call = make_call(&f, "id", "auth", "check", 5000);
+    send_call(&f, &call, false);
+    wait_until((f.t->result->fetch(f.self, 0, &results, &count, &f.error),
+                redis_int(server, "LLEN", "auth:rpc_queue", NULL)) == 1,
+               3000);
+    support_nap();
+    assert_ok(f.t->result->fetch(f.self, 0, &results, &count, &f.error),
+              &f.error); /* takes the replies to the call */
+    struct pollfd p = {.fd = f.t->result->descriptor(f.self), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    lb_value *clients = redis_command(server, "CLIENT", "LIST", NULL);
+    const char *blocked = strstr(lb_value_str(clients), "cmd=brpop");
+    assert_non_null(blocked);
+    while (blocked > lb_value_str(clients) && blocked[-1] != '\n')
+        blocked--;
+    char id[16];
+    assert_int_equal(sscanf(blocked, "id=%15[0-9]", id), 1);
+    lb_value_free(clients);
+    assert_int_equal(redis_int(server, "CLIENT", "UNBLOCK", id, NULL), 1);
+    assert_int_equal(poll(&p, 1, 3000), 1);
+    fixture_close(&f);
+}
+
 static int child_body(void *data)
 {
     fixture *f = data;
@@ -555,6 +585,7 @@ int main(void)
         cmocka_unit_test(answers_on_any_key),
         cmocka_unit_test(reads_foreign_results),
         cmocka_unit_test(descriptor_tells_of_results),
+        cmocka_unit_test(descriptor_tells_that_the_pop_is_over),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-enum { CALLERS = 4, WORKERS = 2, BATCH = 100, TIMEOUT_MS = 500 };
+enum { BATCHES, ONE_BY_ONE, SERVING, SIDES }; /* whose connections: each side has a proxy of its own */
+enum { CALLERS = 8, WORKERS = 2, BATCH = 100, TIMEOUT_MS = 200 };
 
 typedef struct shared {
     int calls; /* how many there are */
@@ -41,6 +42,7 @@ typedef struct caller {
     shared *shared;
     const char *url;
     int first, last; /* its calls: first <= id < last */
+    int batch;       /* so many at a time */
 } caller;
 
 static void end_call(shared *s, lb_pending *call, int id)
@@ -65,9 +67,9 @@ static int call_in_batches(void *data)
 {
     caller *c = data;
     lb_bus *bus = client_open(c->url, TIMEOUT_MS);
-    for (int start = c->first; start < c->last; start += BATCH) {
+    for (int start = c->first; start < c->last; start += c->batch) {
         lb_pending *calls[BATCH];
-        int size = c->last - start < BATCH ? c->last - start : BATCH;
+        int size = c->last - start < c->batch ? c->last - start : c->batch;
         lb_error error = {0};
         for (int i = 0; i < size; i++)
             calls[i] = lb_call_begin(bus, "counter.count", LB_ARGS(LB("id", start + i)), NULL, &error);
@@ -82,7 +84,7 @@ static int call_in_batches(void *data)
 /* ---- The trouble ---------------------------------------------------------------------------------------- */
 
 typedef struct trouble {
-    proxy *client_side, *worker_side;
+    proxy *sides[SIDES];
     worker workers[WORKERS];
     pid_t pids[WORKERS];
     unsigned random;
@@ -95,44 +97,40 @@ static unsigned next_random(trouble *t, unsigned below)
     return (t->random >> 8) % below;
 }
 
+/* Small numbers as often as large ones: they hit the middle of a command as well as the middle of a batch. */
+static int random_bytes(trouble *t) { return 1 + (int)next_random(t, 16u << next_random(t, 12)); }
+
 static void make_trouble(trouble *t)
 {
-    proxy *side = next_random(t, 2) ? t->client_side : t->worker_side;
-    unsigned victim = next_random(t, WORKERS);
-    switch (next_random(t, 5)) {
-    case 0:
+    proxy *side = t->sides[next_random(t, SIDES)];
+    unsigned kind = next_random(t, 8), victim = next_random(t, WORKERS);
+    if (kind == 0) {
         worker_crash(t->pids[victim]);
         t->pids[victim] = worker_start(&t->workers[victim]);
         t->kills++;
-        break;
-    case 1:
-        proxy_cut(side);
-        t->cuts++;
-        break;
-    case 2:
-    case 3:
-        proxy_cut_after(side, TO_SERVER, 1 + (int)next_random(t, 20000));
-        t->cuts++;
-        break;
-    default:
-        proxy_cut_after(side, TO_CLIENT, 1 + (int)next_random(t, 5000));
-        t->cuts++;
+        return;
     }
+    if (kind == 1)
+        proxy_cut(side);
+    else
+        proxy_cut_after(side, kind % 2 ? TO_SERVER : TO_CLIENT, random_bytes(t));
+    t->cuts++;
 }
 
 static void s1_no_call_is_executed_twice(void **state)
 {
     redis_server *server = *state;
     shared *s = shared_memory(sizeof *s);
-    s->calls = support_scaled(10000);
+    s->calls = (support_scaled(10000) + CALLERS - 1) / CALLERS * CALLERS;
     s->executions = shared_memory((size_t)s->calls);
     s->outcomes = shared_memory((size_t)s->calls);
 
-    trouble t = {
-        .client_side = proxy_start(server), .worker_side = proxy_start(server), .random = (unsigned)getpid()};
+    trouble t = {.random = (unsigned)getpid()};
+    for (int i = 0; i < SIDES; i++)
+        t.sides[i] = proxy_start(server);
     static const char *const names[WORKERS] = {"p1", "p2"};
     for (int i = 0; i < WORKERS; i++) {
-        t.workers[i] = (worker){.url = t.worker_side->url, .process = names[i], .setup = setup, .data = s};
+        t.workers[i] = (worker){.url = t.sides[SERVING]->url, .process = names[i], .setup = setup, .data = s};
         t.pids[i] = worker_start(&t.workers[i]);
     }
     print_message("seed %u\n", t.random);
@@ -140,20 +138,22 @@ static void s1_no_call_is_executed_twice(void **state)
     caller callers[CALLERS];
     pid_t pids[CALLERS];
     for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (caller){s, t.client_side->url, s->calls * i / CALLERS, s->calls * (i + 1) / CALLERS};
+        int side = i % 2 ? ONE_BY_ONE : BATCHES;
+        callers[i] = (caller){s, t.sides[side]->url, s->calls / CALLERS * i, s->calls / CALLERS * (i + 1),
+                              side == ONE_BY_ONE ? 1 : BATCH};
         pids[i] = child_start(call_in_batches, &callers[i]);
     }
     int64_t deadline = support_now_ms() + 100000;
     while (shared_get(&s->callers_done) < CALLERS && support_now_ms() < deadline) {
         make_trouble(&t);
-        sleep_ms(20 + (int)next_random(&t, 60));
+        sleep_ms(5 + (int)next_random(&t, 40));
     }
     for (int i = 0; i < CALLERS; i++)
         assert_int_equal(child_wait(pids[i], PATIENCE_MS), 0);
     for (int i = 0; i < WORKERS; i++)
         worker_stop(t.pids[i]);
-    proxy_stop(t.client_side);
-    proxy_stop(t.worker_side);
+    for (int i = 0; i < SIDES; i++)
+        proxy_stop(t.sides[i]);
 
     int executed = 0;
     for (int id = 0; id < s->calls; id++) {

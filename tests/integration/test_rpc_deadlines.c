@@ -102,6 +102,30 @@ static void s2_a_call_that_expired_behind_a_slow_one_is_not_executed(void **stat
     worker_stop(pid);
 }
 
+/* Sends a call and dies before it could take it back. */
+static int call_and_die(void *data)
+{
+    const redis_server *server = data;
+    begin_work(client_open(server->url, 0), 1, 0, 200);
+    raise(SIGKILL);
+    return 0;
+}
+
+static void s2_a_call_that_outlived_its_caller_is_not_executed(void **state)
+{
+    redis_server *server = *state;
+    shared *s = shared_memory(sizeof *s);
+    assert_int_equal(child_wait(child_start(call_and_die, server), PATIENCE_MS), 128 + SIGKILL);
+    assert_int_equal(redis_int(server, "LLEN", "jobs:rpc_queue", NULL), 1);
+    wait_until(redis_int(server, "DBSIZE", NULL) == 1, PATIENCE_MS); /* its expiry key is gone */
+    pid_t pid = start_worker(server->url, s);
+    lb_bus *bus = client_open(server->url, 0);
+    expect_works(bus, 2);
+    assert_int_equal(shared_get(&s->executed[1]), 0);
+    lb_close(bus);
+    worker_stop(pid);
+}
+
 static void s2_a_call_without_an_expiry_key_is_not_executed(void **state)
 {
     redis_server *server = *state;
@@ -247,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         server_test(s2_a_call_that_expired_in_the_queue_is_not_executed),
         server_test(s2_a_call_that_expired_behind_a_slow_one_is_not_executed),
+        server_test(s2_a_call_that_outlived_its_caller_is_not_executed),
         server_test(s2_a_call_without_an_expiry_key_is_not_executed),
         server_test(s3_nobody_serves),
         server_test(s3_the_worker_is_killed_in_the_middle),

@@ -315,6 +315,41 @@ static void probe_listener(run *r, const part *p, const lb_value *listener)
     }
 }
 
+/* Whether the dead letters of a stream hold one of its entries. */
+static bool is_buried(run *r, const char *stream, const char *native_id)
+{
+    redisReply *letters = feed_command(&r->feed, "XRANGE %s:dead - +", stream);
+    bool buried = false;
+
+    for (size_t i = 0; i < letters->elements; i++) {
+        redisReply *fields = letters->element[i]->element[1];
+        for (size_t k = 0; k + 1 < fields->elements; k += 2)
+            buried = buried || (strcmp(fields->element[k]->str, "dead_id") == 0 &&
+                                strcmp(fields->element[k + 1]->str, native_id) == 0);
+    }
+    freeReplyObject(letters);
+    return buried;
+}
+
+/* An event that is not understood is not lost (S14), unless it was trimmed before. */
+static void probe_buried(run *r)
+{
+    for (size_t i = 0; i < r->vector->commands.count; i++) {
+        const command *c = &r->vector->commands.list[i];
+        const char *native_id = lb_value_str(c->reply);
+        redisReply *entry;
+        if (!command_is(c, "XADD") || run_plays(r, c->role) || !native_id)
+            continue;
+        entry = feed_command(&r->feed, "XRANGE %s %s %s", argument_text(c, 1), native_id, native_id);
+        if (entry->elements && !is_buried(r, argument_text(c, 1), native_id)) {
+            buffer_printf(r->report, "  command %d: %s\n    expected: it is among the dead letters\n",
+                          c->number, native_id);
+            r->failed = true;
+        }
+        freeReplyObject(entry);
+    }
+}
+
 void worker_probe(run *r)
 {
     for (size_t i = 0; i < r->part_count && !r->failed; i++) {
@@ -326,4 +361,6 @@ void worker_probe(run *r)
             if (is_probed(it.value))
                 probe_listener(r, p, it.value);
     }
+    if (!r->failed && (r->scenario->differences & BURIED))
+        probe_buried(r);
 }

@@ -55,6 +55,7 @@ typedef struct proxy { /* the recorder's own process */
     buffer line;
     int listener, control, server_port;
     int commands, connections;
+    int64_t began_ms;
     bool refuse, lose_reply;
     connection *list[CONNECTIONS_MAX];
 } proxy;
@@ -119,7 +120,8 @@ static void note_command(proxy *p, connection *c, const redisReply *command)
 {
     int number = p->commands++;
 
-    buffer_printf(&p->line, "{\"seq\":%d,\"conn\":%d,\"args\":", number, c->number);
+    buffer_printf(&p->line, "{\"seq\":%d,\"t\":%lld,\"conn\":%d,\"args\":", number,
+                  (long long)(support_now_ms() - p->began_ms), c->number);
     write_reply(&p->line, command);
     buffer_char(&p->line, '}');
     note(p);
@@ -143,7 +145,8 @@ static void note_reply(proxy *p, connection *c, const redisReply *reply)
 {
     if (c->first == c->last) /* Redis speaks unasked when it ends a connection */
         return;
-    buffer_printf(&p->line, "{\"seq\":%d,\"reply\":", c->outstanding[c->first++ % OUTSTANDING_MAX]);
+    buffer_printf(&p->line, "{\"seq\":%d,\"t\":%lld,\"reply\":", c->outstanding[c->first++ % OUTSTANDING_MAX],
+                  (long long)(support_now_ms() - p->began_ms));
     write_reply(&p->line, reply);
     buffer_char(&p->line, '}');
     note(p);
@@ -315,7 +318,7 @@ static int listen_somewhere(int *port)
 recorder *recorder_start(int server_port)
 {
     recorder *r = calloc(1, sizeof(*r));
-    proxy p = {.server_port = server_port};
+    proxy p = {.server_port = server_port, .began_ms = support_now_ms()};
     int pair[2];
 
     p.listener = listen_somewhere(&r->port);

@@ -15,7 +15,8 @@ typedef struct recorder recorder;
 recorder *recorder_start(int server_port);
 int recorder_port(const recorder *r);
 
-/* The notes so far: lines {"seq": n, "conn": n, "args": [..]} and {"seq": n, "reply": ..}. Only grows. */
+/* The notes so far: lines {"seq": n, "t": ms, "conn": n, "args": [..]} and {"seq": n, "t": ms, "reply": ..},
+ * with the time since the start. Only grows. */
 const char *recorder_notes(const recorder *r, size_t *size);
 
 /* Each returns when it is in effect. */
@@ -23,8 +24,9 @@ void recorder_refuse(recorder *r);        /* Redis is unreachable: connections a
 int recorder_refusals(const recorder *r); /* connections refused so far */
 void recorder_accept(recorder *r);        /* and reachable again */
 void recorder_cut(recorder *r);           /* closes all connections, once */
-void recorder_lose_reply(recorder *r);    /* closes the next connection that pushes a call, after Redis has
-                                             executed it    and before the pusher sees a reply, once */
-void recorder_stop(recorder *r);          /* NULL is allowed */
+/* Closes the next connection that pushes a call, after Redis has executed it and before the pusher sees a
+ * reply. Once. */
+void recorder_lose_reply(recorder *r);
+void recorder_stop(recorder *r); /* NULL is allowed */
 
 #endif

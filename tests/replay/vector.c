@@ -87,7 +87,7 @@ static char *read_whole(const char *path, size_t *size)
 {
     FILE *file = fopen(path, "rb");
     char *text;
-    long end;
+    long end = 0;
 
     if (!file || fseek(file, 0, SEEK_END) < 0 || (end = ftell(file)) < 0)
         fail_msg("%s: %s", path, strerror(errno));

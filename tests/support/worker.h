@@ -22,7 +22,8 @@ typedef struct worker {
     worker_setup setup;  /* registers and listens */
     void *data;          /* for setup */
     int rpc_concurrency;
-    bool run; /* serve with lb_run and LB_RUN_SIGNALS; otherwise with lb_start, lb_stop at SIGTERM */
+    bool may_die; /* a handler may end the process before it is ready: no failure */
+    bool run;     /* serve with lb_run and LB_RUN_SIGNALS; otherwise with lb_start, lb_stop at SIGTERM */
 } worker;
 
 /* Starts a worker process and waits until it serves (with `run`: until it is about to). It ends at SIGTERM with

@@ -261,7 +261,7 @@ static void test_undeclared_kwargs(void **state)
 {
     const validator *open = compiled("{\"type\": \"object\"}"), *typed = NULL;
     lb_kwarg kwargs[300];
-    char names[300][8];
+    char names[300][16];
     violation why;
 
     (void)state;

@@ -53,6 +53,7 @@ typedef struct caller {
     unsigned pop_replies, pop_index; /* outstanding while pop_index < pop_replies */
     int64_t pop_until_ns;            /* by when it must have been answered */
     arena arena;                     /* the results given out */
+    atomic_bool sent_aside;          /* calls went out on B since the last pop: their results come together */
 
     pthread_mutex_t b_lock; /* guards the next two */
     conn b;
@@ -258,6 +259,7 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
     if (status != LB_OK)
         return status;
     conn_release(&c->b);
+    atomic_store(&c->sent_aside, true);
     write_calls(&c->b, q);
     int64_t until = answer_deadline(deadline_ns);
     status = conn_send(&c->b, until, &started, error);
@@ -456,7 +458,8 @@ static lb_status write_pop(caller *c, int64_t deadline_ns, lb_error *error)
     write_calls(&c->a, &c->in_flight);
     conn_expect(&c->a, 1); /* and something of the pop's reply */
     int64_t block = deadline_ns <= now ? BLOCK_MOST_MS : block_ms(c->redis, deadline_ns);
-    c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, RESULTS_MOST, block);
+    size_t most = c->in_flight.count == 1 && !atomic_exchange(&c->sent_aside, false) ? 1 : RESULTS_MOST;
+    c->pop_replies = pop_write(&c->a, &c->key, 1, POP_RIGHT, most, block);
     c->pop_index = 0;
     c->pop_until_ns = now + (block + BLOCK_MARGIN_MS) * CLOCK_MS;
     status = conn_send(&c->a, answer_deadline(deadline_ns), &started, error);

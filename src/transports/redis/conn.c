@@ -1,13 +1,15 @@
 /* Connections to Redis: sockets, handshake, bytes with deadlines, and what error replies mean.
  *
- * Invariants: fd == -1 means that `out` is empty and no reply is outstanding. The socket never blocks; every
- * wait is a poll with a deadline. Nothing here shows a password (S33): messages name `options->place`. */
+ * Invariants: fd == -1 means that `out` is empty and no reply is outstanding. No wait is
+ * without a deadline: a poll, or, where data is likely soon, a read that dozes for DOZE_MS. Nothing here shows
+ * a password (S33): messages name `options->place`. */
 #include "conn.h"
 
 #include <lightbus/log.h>
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,6 +28,7 @@ enum {
     READ_SIZE = 64 * 1024,
     KEEP_OUT = 256 * 1024,
     LOW_WATER_MOST = 4096,
+    DOZE_MS = 5,
     LONGEST_POLL_MS = 60 * 1000,
     USER_TIMEOUT_MS = 10 * 1000,
     CONNECT_TIMEOUT_LEAST_MS = 10,
@@ -141,12 +144,9 @@ static lb_status wait_ready(conn *c, short events, int64_t deadline_ns, bool wak
     }
 }
 
-/* Lets the kernel hold back the wake-up until the bytes worth one are there. Linux honours it for poll on TCP
- * alone. */
+/* Lets the kernel hold back the wake-up until the bytes worth one are there. */
 static void set_low_water(conn *c)
 {
-    if (c->ssl || *c->options->path)
-        return;
     int wanted = c->expected < 1 ? 1 : c->expected < LOW_WATER_MOST ? (int)c->expected : LOW_WATER_MOST;
     if (wanted != c->low_water && setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted) == 0)
         c->low_water = wanted;
@@ -165,7 +165,8 @@ lb_status conn_send(conn *c, int64_t deadline_ns, bool *started, lb_error *error
         short events = POLLOUT;
         const char *from = c->out.data + sent;
         size_t left = c->out.size - sent;
-        ssize_t n = c->ssl ? tls_write(c, from, left, &events) : send(c->fd, from, left, MSG_NOSIGNAL);
+        ssize_t n =
+            c->ssl ? tls_write(c, from, left, &events) : send(c->fd, from, left, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0) {
             sent += (size_t)n;
             if (started)
@@ -181,11 +182,9 @@ lb_status conn_send(conn *c, int64_t deadline_ns, bool *started, lb_error *error
     return LB_OK;
 }
 
-/* Reads what is there into the parser. LB_TIMEOUT: nothing is. */
-static lb_status read_some(conn *c, short *events, lb_error *error)
+/* Takes what a read returned into the parser. LB_TIMEOUT: nothing was there. */
+static lb_status take(conn *c, const char *data, ssize_t n, lb_error *error)
 {
-    char data[READ_SIZE];
-    ssize_t n = c->ssl ? tls_read(c, data, sizeof data, events) : recv(c->fd, data, sizeof data, 0);
     if (n == 0)
         return lost(c, error, "the server closed the connection");
     if (n < 0)
@@ -196,10 +195,51 @@ static lb_status read_some(conn *c, short *events, lb_error *error)
     return LB_OK;
 }
 
-static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const reply **r, lb_error *error)
+static lb_status read_some(conn *c, short *events, lb_error *error)
+{
+    char data[READ_SIZE];
+    return take(c, data,
+                c->ssl ? tls_read(c, data, sizeof data, events) : recv(c->fd, data, sizeof data, MSG_DONTWAIT),
+                error);
+}
+
+/* Waits a moment in the read itself: what comes soon, as it does under load, needs no poll. */
+static lb_status doze(conn *c, lb_error *error)
+{
+    char data[READ_SIZE];
+    return take(c, data, recv(c->fd, data, sizeof data, 0), error);
+}
+
+/* Waits for bytes and reads them. */
+static lb_status wait_and_read(conn *c, int64_t deadline_ns, bool wakeable, lb_error *error)
 {
     short events = POLLIN;
-    bool failed, waited = false;
+    lb_status status;
+    if (c->ssl) {
+        while ((status = read_some(c, &events, error)) == LB_TIMEOUT)
+            if ((status = wait_ready(c, events, deadline_ns, wakeable)) != LB_OK)
+                return status;
+        return status;
+    }
+    set_low_water(c);
+    if (deadline_ns - clock_now() > 2 * DOZE_MS * CLOCK_MS && (status = doze(c, error)) != LB_TIMEOUT)
+        return status;
+    status = wait_ready(c, events, deadline_ns, wakeable);
+    if (status == LB_CANCELED)
+        return status;
+    bool late = status == LB_TIMEOUT;
+    status = read_some(c, &events, error);
+    if (late) { /* fewer bytes than expected may have been there; who polls the descriptor is to see every one
+                 */
+        c->expected = 0;
+        set_low_water(c);
+    }
+    return status == LB_TIMEOUT && !late ? LB_OK : status;
+}
+
+static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const reply **r, lb_error *error)
+{
+    bool failed;
     if (c->fd < 0)
         return lost(c, error, "not connected");
     for (;;) {
@@ -208,19 +248,7 @@ static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const repl
             return lost(c, error, "the server does not speak the Redis protocol");
         if (*r)
             return LB_OK;
-        lb_status status = waited || c->ssl ? read_some(c, &events, error) : LB_TIMEOUT;
-        waited = false;
-        if (status == LB_TIMEOUT) {
-            set_low_water(c);
-            status = wait_ready(c, events, deadline_ns, wakeable);
-            if (status == LB_TIMEOUT && !c->ssl) { /* fewer bytes than expected may be there */
-                lb_status rest = read_some(c, &events, error);
-                c->expected = 0;
-                status = rest == LB_OK ? LB_OK : rest;
-            } else {
-                waited = status == LB_OK;
-            }
-        }
+        lb_status status = wait_and_read(c, deadline_ns, wakeable, error);
         if (status != LB_OK)
             return status;
     }
@@ -269,6 +297,13 @@ static int connect_address(conn *c, const struct sockaddr *address, socklen_t si
         if (wait_ready(c, POLLOUT, deadline_ns, false) != LB_OK)
             number = ETIMEDOUT;
         else if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &number, &room) != 0)
+            number = errno;
+    }
+    if (!number && !c->tls) { /* reads may doze; all else says MSG_DONTWAIT */
+        struct timeval moment = {.tv_usec = DOZE_MS * 1000};
+        int flags = fcntl(c->fd, F_GETFL);
+        if (flags < 0 || fcntl(c->fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
+            setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment) != 0)
             number = errno;
     }
     if (number) {

@@ -2,8 +2,12 @@
  *
  * One connection per consumer. The results of the last batch share a write with the next pop. Invariants: a
  * call is given out only after its expiry key was deleted by us (S2); one that was popped is given out or
- * dropped, never lost by an interrupt. A result stays in `results` until the server has answered to its push: a
- * new connection sends it again, which does no harm. */
+ * dropped, never lost by an interrupt. A result stays in `results` until the server has answered to its push,
+ * or to the pop that follows it: a new connection sends it again, which does no harm.
+ *
+ * Answers to pushes cost the server a write and us a read for each call, and tell nothing unless the push
+ * failed. So they are asked for (`quiet` is false) only when the last one is some time ago: that the server is
+ * full or forbids it is still seen, a moment later. */
 #include <lightbus/log.h>
 #include <stdlib.h>
 
@@ -14,6 +18,7 @@
 
 enum { KEEP_ARENA = 256 * 1024, REPLY_LEAST = 4 };
 
+#define QUIET_NS      (100 * CLOCK_MS) /* so long after a push was answered well, others are not answered */
 #define EXPIRY_PREFIX "rpc_expiry_key:"
 
 typedef struct consumer {
@@ -24,6 +29,10 @@ typedef struct consumer {
     size_t written;  /* results in the write whose answers are outstanding */
     size_t answered; /* of these */
     bool expire_next;
+    size_t unasked;    /* answers in the last write that come only where CLIENT REPLY is refused */
+    size_t to_skip;    /* such answers still to come */
+    int64_t heard_ns;  /* when a push was last answered well */
+    unsigned heard_on; /* and on which connection */
     unsigned pop_replies, pop_index; /* outstanding while pop_index < pop_replies */
     int64_t pop_until_ns;
     const reply **popped; /* the blobs of the batch */
@@ -97,13 +106,22 @@ static lb_status add_result(push_queue *q, size_t most, const lb_result_message 
                         (int)result->rpc_message_id.size, result->rpc_message_id.data, size, most);
 }
 
-/* Writes all results: one push and one expiry for each run. Returns the number of replies. */
-static size_t write_results(conn *c, const push_queue *q)
+static void write_skip(conn *c, bool quiet)
+{
+    if (quiet)
+        command_of(&c->out, "CLIENT", "REPLY", "SKIP", NULL);
+}
+
+/* Writes all results: one push and one expiry for each run. Returns the number of replies; when quiet, of those
+ * that come where CLIENT REPLY is refused. */
+static size_t write_results(conn *c, const push_queue *q, bool quiet)
 {
     size_t replies = 0;
-    for (size_t i = 0, end; i < q->count; i = end, replies += 2) {
+    for (size_t i = 0, end; i < q->count; i = end, replies += quiet ? 4 : 2) {
         end = push_run(q, i, q->count);
+        write_skip(c, quiet);
         push_write(q, &c->out, "LPUSH", i, end);
+        write_skip(c, quiet);
         command_begin(&c->out, 3);
         command_str(&c->out, "PEXPIRE");
         command_slice(&c->out, push_key(q, &q->items[i]));
@@ -129,7 +147,7 @@ static lb_status send_results_now(redis *r, push_queue *q, int64_t deadline_ns, 
     conn *c = q->count ? control_lock(r, deadline_ns, error) : NULL;
     if (!c)
         return q->count ? (error ? error->status : LB_TRANSPORT) : LB_OK;
-    size_t replies = write_results(c, q);
+    size_t replies = write_results(c, q, false);
     lb_status status = conn_exchange(c, replies, "sending a result", until, NULL, error);
     control_unlock(r);
     return status;
@@ -157,6 +175,42 @@ lb_status results_send(void *self, void *consumer_of_thread, const lb_result_mes
 
 static bool answers_due(const consumer *c) { return c->answered < c->written; }
 
+static void note_heard(consumer *c)
+{
+    c->heard_ns = clock_now();
+    c->heard_on = c->w.conn.serial;
+}
+
+/* Whether the server may leave the next pushes unanswered. */
+static bool may_be_quiet(const consumer *c)
+{
+    const conn *k = &c->w.conn;
+    return c->heard_on == k->serial && clock_now() - c->heard_ns < QUIET_NS &&
+           !__atomic_load_n(&k->features->no_skip, __ATOMIC_RELAXED);
+}
+
+/* The server has gone on to what follows the results in the write. */
+static void results_passed(consumer *c)
+{
+    if (c->written)
+        push_forget(&c->results, c->written);
+    c->written = c->answered = c->unasked = 0;
+}
+
+/* True for a reply that was not to come. */
+static bool skip_unasked(consumer *c, const reply *r)
+{
+    if (c->unasked && reply_is_error_of(r, "NOPERM")) {
+        __atomic_store_n(&c->w.conn.features->no_skip, 1, __ATOMIC_RELAXED);
+        c->to_skip = c->unasked;
+        c->unasked = 0;
+    }
+    if (!c->to_skip)
+        return false;
+    c->to_skip--;
+    return true;
+}
+
 /* One reply of the results that were written: alternately of a push and of its expiry. */
 static void note_answer(consumer *c, const reply *r)
 {
@@ -165,6 +219,8 @@ static void note_answer(consumer *c, const reply *r)
         c->answered = end;
     else if (reply_is_error(r))
         log_refused(&c->w.conn, &c->results, c->answered, end, r);
+    else
+        note_heard(c);
     c->expire_next = !c->expire_next;
     if (!answers_due(c)) {
         push_forget(&c->results, c->written);
@@ -192,6 +248,7 @@ static void forget_outstanding(consumer *c)
     c->pop_replies = c->pop_index = 0;
     c->written = c->answered = 0;
     c->expire_next = false;
+    c->unasked = c->to_skip = 0;
 }
 
 /* One write: the results that wait, and the pop. */
@@ -201,9 +258,13 @@ static lb_status write_pop(consumer *c, size_t max, int64_t deadline_ns, bool wa
     lb_status status = conn_ready(k, deadline_ns, error);
     if (status != LB_OK)
         return status;
-    conn_expect(k, write_results(k, &c->results) * REPLY_LEAST + 1); /* and something of the pop's */
+    bool quiet = may_be_quiet(c);
+    size_t replies = write_results(k, &c->results, quiet);
+    if (!quiet)
+        conn_expect(k, replies * REPLY_LEAST + 1); /* and something of the pop's */
+    c->unasked = quiet ? replies : 0;
     c->written = c->results.count;
-    c->answered = 0;
+    c->answered = quiet ? c->written : 0;
     int64_t now = clock_now(), block = wait ? block_ms(c->w.owner, deadline_ns) : 0;
     c->pop_replies = pop_write(k, (const char *const *)c->keys, c->key_count, POP_LEFT, max, block);
     c->pop_index = 0;
@@ -258,6 +319,9 @@ static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_erro
             note_answer(c, r);
             continue;
         }
+        if (skip_unasked(c, r))
+            continue;
+        results_passed(c);
         if (reply_is_error(r))
             status = conn_reply_error(k, r, "taking calls", error);
         else if (!keep_popped(c, pop_messages(r, c->pop_index)))
@@ -285,7 +349,6 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
     }
     if (!asked)
         return LB_OK;
-    conn_expect(k, asked * REPLY_LEAST);
     lb_status status = conn_send(k, until, NULL, error);
     for (size_t i = 0; i < *count && status == LB_OK; i++) {
         const reply *r = NULL;

@@ -63,12 +63,24 @@ bool since_id(const char *since, char out[ENTRY_ID_TEXT])
     return true;
 }
 
-/* A group that was seen before starts where this process last knew it, a new one at `since`. */
+/* The id before: a group that begins there is given the entry of this id. */
+static entry_id entry_id_before(entry_id id)
+{
+    if (id.seq)
+        id.seq--;
+    else if (id.ms)
+        id = (entry_id){id.ms - 1, UINT64_MAX};
+    return id;
+}
+
+/* A group that was seen before starts where this process last knew it, a new one at `since`. The last entry
+ * known is asked for again: a stream that was deleted and written in the same millisecond has a new one of its
+ * id. */
 static void write_creation(listener *l, const stream *s, buffer *b)
 {
     char start[ENTRY_ID_TEXT];
     if (s->group_seen)
-        entry_id_text(start, s->last);
+        entry_id_text(start, entry_id_before(s->last));
     else
         snprintf(start, sizeof start, "%s", l->since);
     command_of(b, "XGROUP", "CREATE", s->key, l->group, start, "MKSTREAM", NULL);

@@ -158,6 +158,15 @@ static lb_event_message *new_event(listener *l)
     return event;
 }
 
+/* Tells one event's id from another's (FNV-1a). */
+static uint64_t mark_of(lb_slice id)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < id.size; i++)
+        h = (h ^ (unsigned char)id.data[i]) * UINT64_C(1099511628211);
+    return h;
+}
+
 /* Adds one entry [id, fields] to the batch if it is wanted. */
 static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pending, size_t *lost)
 {
@@ -169,6 +178,8 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
         ++*lost;
         return stream_done(s, id) ? LB_OK : LB_NO_MEMORY;
     }
+    bool last_again =
+        !pending && entry_id_compare(id, s->last) == 0; /* a group that was made again asks for it */
     if (!pending && entry_id_compare(id, s->last) > 0)
         s->last = id;
     lb_event_message *event = new_event(l);
@@ -176,7 +187,12 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
         event ? decode_event(&l->arena, reply_first(body), l->w.conn.in.most, event) : DECODED_NO_MEMORY;
     if (kind == DECODED_NO_MEMORY)
         return LB_NO_MEMORY;
-    if (kind == DECODED_NOOP || !wanted(s, event))
+    uint64_t mark = mark_of(event->id);
+    last_again = last_again && mark == s->last_mark;
+    s->last_mark = pending ? s->last_mark : mark;
+    if (last_again && id_set_has(&s->in_hand, id))
+        return LB_OK;
+    if (last_again || kind == DECODED_NOOP || !wanted(s, event))
         return stream_done(s, id) ? LB_OK : LB_NO_MEMORY;
     event->native_id = reply_text(name);
     event->source = (int)(s - l->streams);

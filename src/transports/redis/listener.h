@@ -36,6 +36,7 @@ typedef struct stream {
     const lb_slice *api_names, *event_names; /* what is wanted of it */
     size_t wanted;
     entry_id last;      /* the newest entry known to have been delivered to the group */
+    uint64_t last_mark; /* of the event in it */
     entry_id own_after; /* while own pending entries are read: the last one seen */
     bool own_pending;   /* there may be more of them */
     bool reclaim;       /* it is this stream's turn to be searched for what others let lie */

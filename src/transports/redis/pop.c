@@ -33,7 +33,7 @@ static void multi_pop(buffer *b, const char *const *keys, size_t count, pop_end 
 unsigned pop_write(conn *c, const char *const *keys, size_t count, pop_end end, size_t max, int64_t timeout_ms)
 {
     buffer *b = &c->out;
-    if (has_multi_pop(c)) {
+    if (has_multi_pop(c) && (max > 1 || timeout_ms <= 0)) { /* BLPOP costs the server less */
         multi_pop(b, keys, count, end, max, timeout_ms);
         return 1;
     }

@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <lightbus/log.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "instance.h"
+
+enum { UNBLOCK_AGAIN_MS = 2, UNBLOCK_TRIES = 50 };
 
 /* ---- Open, close, fork ------------------------------------------------------------------------------ */
 
@@ -120,26 +123,42 @@ bool wakeable_take(wakeable *w)
     return true;
 }
 
-void wakeable_unblock(wakeable *w)
+/* True when there is no more to do: it was blocked and is not any longer, or the server cannot be asked. */
+static bool unblock(wakeable *w)
 {
     redis *r = w->owner;
     const reply *answer = NULL;
     lb_error error = {0};
+    bool done = true;
     int64_t deadline = clock_in_ms(CLOSE_MS);
-    if (!w->conn.client_id || __atomic_load_n(&r->features.no_unblock, __ATOMIC_RELAXED))
-        return;
+    if (w->conn.fd < 0 || !w->conn.client_id || __atomic_load_n(&r->features.no_unblock, __ATOMIC_RELAXED))
+        return true;
     conn *c = control_lock(r, deadline, &error);
     if (!c)
-        return;
+        return true;
     command_begin(&c->out, 3);
     command_str(&c->out, "CLIENT");
     command_str(&c->out, "UNBLOCK");
     command_int(&c->out, w->conn.client_id);
-    if (conn_exchange(c, 1, "CLIENT UNBLOCK", deadline, &answer, &error) != LB_OK && answer) {
+    lb_status status = conn_exchange(c, 1, "CLIENT UNBLOCK", deadline, &answer, &error);
+    if (status == LB_OK) {
+        done = reply_integer(answer) != 0;
+    } else if (answer) {
         __atomic_store_n(&r->features.no_unblock, 1, __ATOMIC_RELAXED);
         lb_log(LB_LOG_WARNING, "%s; blocking reads are now short instead", error.message);
     }
     control_unlock(r);
+    return done;
+}
+
+/* The order can overtake the blocking read that it is to end, since they come on two connections: again, then,
+ * unless the read has been answered. */
+void wakeable_unblock(wakeable *w)
+{
+    struct pollfd answered = {.fd = w->conn.fd, .events = POLLIN};
+    for (int tries = 0; !unblock(w) && tries < UNBLOCK_TRIES; tries++)
+        if (poll(&answered, 1, UNBLOCK_AGAIN_MS) != 0)
+            return;
 }
 
 int64_t block_ms(const redis *r, int64_t deadline_ns)
