@@ -1,4 +1,4 @@
-/* Opening and sharing the folder, transactions, room, failures. See store.h. */
+/* Opening and sharing the folder. See store.h. */
 #include "store.h"
 
 #include <errno.h>
@@ -18,96 +18,14 @@
 #include "key.h"
 #include "stream.h"
 
-enum {
-    MOST_READERS = 4096,
-    GUARD_LEAST_MS = 1000, /* a short deadline does not make a busy moment an error */
-    GUARD_MOST_MS = 10000,
-    GUARD_LOOK_MS = 20, /* how long a killed holder may go unnoticed */
-    SWEEP_MS = 5000,
-    SWEEP_MOST = 20000,
-};
+enum { MOST_READERS = 4096 };
 #define CALLS_MOST    (INT64_C(1) << 30)
-#define RESERVE       (UINT64_C(1) << 20) /* bytes kept for those who take away */
-#define CHECK_AT_ONCE (64 << 20)          /* a file up to this size is looked through whenever we are alone */
-
-struct wake_head {
-    char magic[8];
-    uint32_t format;
-    char boot[40]; /* of the machine's start: times and locks are of that one */
-};
-
-/* The mapped file, made anew by whoever opens the folder alone. */
-struct wake_file {
-    struct wake_head head;
-    _Atomic uint32_t durable;
-    _Atomic int64_t sweep_at;
-    struct guard {
-        pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
-        wake_word released;
-        _Atomic pid_t holder; /* for messages */
-    } guards[STORE_PARTS];
-    _Alignas(4096) wake_table table;
-};
+#define CHECK_AT_ONCE (64 << 20) /* a file up to this size is looked through whenever we are alone */
 
 static const char wake_magic[8] = "lb-wake";
 static pthread_mutex_t stores_lock = PTHREAD_MUTEX_INITIALIZER;
 static store *stores;    /* those that this process has open */
 static store *inherited; /* those that its parent had: they cannot be closed here */
-
-/* ---- Failures --------------------------------------------------------------------------------------- */
-
-lb_status store_failed(const store *s, store_part part, int result, const char *doing, lb_error *error)
-{
-    lb_status status = LB_SYSTEM;
-    switch (result) {
-    case ENOSPC:
-    case EDQUOT:
-    case MDB_MAP_FULL:
-        status = LB_NO_SPACE;
-        break;
-    case ENOMEM:
-        status = LB_NO_MEMORY;
-        break;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        status = LB_ACCESS;
-        break;
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_INVALID:
-    case MDB_BAD_VALSIZE:
-        status = LB_MALFORMED;
-        break;
-    case MDB_VERSION_MISMATCH:
-        status = LB_UNSUPPORTED;
-        break;
-    case MDB_READERS_FULL:
-        status = LB_BUSY;
-        break;
-    }
-    return lb_error_set(error, status, "%s/%s: %s: %s", s->path, s->parts[part].name, doing,
-                        mdb_strerror(result));
-}
-
-/* ---- Keys and numbers ------------------------------------------------------------------------------- */
-
-uint64_t hash_text(lb_slice text)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < text.size; i++)
-        h = (h ^ (unsigned char)text.data[i]) * UINT64_C(0x100000001b3);
-    return h ^ h >> 32;
-}
-
-uint64_t unique_number(void)
-{
-    uint64_t number;
-    do
-        number = random_u64();
-    while (!number);
-    return number;
-}
 
 /* ---- Databases -------------------------------------------------------------------------------------- */
 
@@ -192,6 +110,20 @@ static lb_status mark(store *s, store_part part, lb_error *error)
     return status == LB_OK
                ? write_end_durably(&t, put_identity(s, t.txn, s->parts[part].table), "opening", error)
                : status;
+}
+
+/* From now on, for all processes: the strictest that any of them asked for. */
+lb_status store_set_durable(store *s, lb_error *error)
+{
+    transaction t;
+    if (store_durable(s))
+        return LB_OK;
+    lb_status status = write_begin(s, STORE_EVENTS, 0, clock_in_ms(GUARD_MOST_MS), &t, error);
+    if (status != LB_OK)
+        return status;
+    atomic_store(&s->shared->durable, 1);
+    return write_end_durably(&t, put_identity(s, t.txn, s->parts[STORE_EVENTS].table), "making it durable",
+                             error);
 }
 
 static void note_assertion(MDB_env *env, const char *message)
@@ -393,15 +325,19 @@ static void free_store(store *s)
         munmap(s->shared, sizeof *s->shared);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
+    if (s->opening_fd >= 0)
+        close(s->opening_fd);
     free(s);
 }
 
-static lb_status open_files(store *s, const local_options *o, lb_error *error)
+static lb_status open_files(store *s, const local_options *o, bool must_be_alone, lb_error *error)
 {
     bool rebooted = false;
     if ((s->wake_fd = open_file(s, "wake", o, error)) < 0)
         return error ? error->status : LB_SYSTEM;
     bool alone = flock(s->wake_fd, LOCK_EX | LOCK_NB) == 0;
+    if (must_be_alone && !alone)
+        return lb_error_set(error, LB_BUSY, "%s is in use by another process", s->path);
     lb_status status = alone ? prepare_alone(s, &rebooted, error) : check_in_use(s, error);
     for (int i = 0; i < STORE_PARTS && status == LB_OK; i++)
         status = open_database(s, i, o, error);
@@ -414,8 +350,8 @@ static lb_status open_files(store *s, const local_options *o, lb_error *error)
     return status;
 }
 
-static lb_status open_new(const local_options *o, const struct stat *about, int64_t deadline_ns, store **out,
-                          lb_error *error)
+static lb_status open_new(const local_options *o, const struct stat *about, bool alone, int64_t deadline_ns,
+                          store **out, lb_error *error)
 {
     store *s = calloc(1, sizeof *s);
     if (!s)
@@ -425,12 +361,15 @@ static lb_status open_new(const local_options *o, const struct stat *about, int6
                  .wake_fd = -1,
                  .parts = {[STORE_EVENTS] = {.name = "events"}, [STORE_CALLS] = {.name = "calls"}}};
     snprintf(s->path, sizeof s->path, "%s", o->folder);
-    int fd = open_file(s, "open", o, error);
-    lb_status status = fd < 0 ? (error ? error->status : LB_SYSTEM) : lock_opening(s, fd, deadline_ns, error);
+    s->opening_fd = open_file(s, "open", o, error);
+    lb_status status = s->opening_fd < 0 ? (error ? error->status : LB_SYSTEM)
+                                         : lock_opening(s, s->opening_fd, deadline_ns, error);
     if (status == LB_OK)
-        status = open_files(s, o, error);
-    if (fd >= 0)
-        close(fd);
+        status = open_files(s, o, alone, error);
+    if (status == LB_OK && !alone) {
+        close(s->opening_fd);
+        s->opening_fd = -1;
+    }
     if (status != LB_OK) {
         free_store(s);
         s = NULL;
@@ -453,28 +392,31 @@ static void forget_stores(void)
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_stores); }
 
-lb_status store_open(const local_options *options, int64_t deadline_ns, store **out, lb_error *error)
+/* Opens the folder, or shares it with whoever in this process has it open, unless it is wanted `alone`. */
+static lb_status open_or_share(const local_options *options, bool alone, int64_t deadline_ns, store **out,
+                               lb_error *error)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct stat about;
-    lb_error local = {0};
-    lb_status status = folder_prepare(options, &about, error ? error : &local);
+    lb_status status = folder_prepare(options, &about, error);
     *out = NULL;
     if (status != LB_OK)
         return status;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
     pthread_mutex_lock(&stores_lock);
     store *s = stores;
     while (s && (s->device != about.st_dev || s->inode != about.st_ino))
         s = s->next;
-    if (!s) {
-        status = open_new(options, &about, deadline_ns, &s, error ? error : &local);
+    if (s && alone) {
+        status = lb_error_set(error, LB_BUSY, "%s is in use by this process", s->path);
+    } else if (s && options->durable) {
+        status = store_set_durable(s, error);
+    } else if (!s) {
+        status = open_new(options, &about, alone, deadline_ns, &s, error);
         if (s) {
             s->next = stores;
             stores = s;
         }
-    } else if (options->durable) {
-        status = store_set_durable(s, error);
     }
     if (s && status == LB_OK) {
         s->users++;
@@ -482,6 +424,18 @@ lb_status store_open(const local_options *options, int64_t deadline_ns, store **
     }
     pthread_mutex_unlock(&stores_lock);
     return status;
+}
+
+lb_status store_open(const local_options *options, int64_t deadline_ns, store **s, lb_error *error)
+{
+    lb_error why = {0};
+    return open_or_share(options, false, deadline_ns, s, error ? error : &why);
+}
+
+lb_status store_open_alone(const local_options *options, int64_t deadline_ns, store **s, lb_error *error)
+{
+    lb_error why = {0};
+    return open_or_share(options, true, deadline_ns, s, error ? error : &why);
 }
 
 void store_close(store *s)
@@ -494,256 +448,58 @@ void store_close(store *s)
         while (*at != s)
             at = &(*at)->next;
         *at = s->next;
-        mdb_env_sync(s->parts[STORE_EVENTS].env, 1);
+        if (s->parts[STORE_EVENTS].env)
+            mdb_env_sync(s->parts[STORE_EVENTS].env, 1);
         free_store(s);
     }
     pthread_mutex_unlock(&stores_lock);
 }
 
-/* ---- Guards ----------------------------------------------------------------------------------------- */
+/* ---- Work on the files ------------------------------------------------------------------------------ */
 
-/* Tries again after each release. A holder that was killed releases nothing: it is found by trying. */
-static int lock_until(struct guard *g, int64_t until_ns)
+static void forget_file(const store *s, const char *name)
 {
-    int result;
-    for (;;) {
-        uint32_t seen = atomic_load(&g->released.generation);
-        result = pthread_mutex_trylock(&g->mutex);
-        int64_t look_again = clock_in_ms(GUARD_LOOK_MS);
-        if (result != EBUSY || clock_now() >= until_ns)
-            return result;
-        wake_word_wait(&g->released, seen, look_again < until_ns ? look_again : until_ns);
-    }
+    char path[PATH_MAX + 32];
+    file_path(s, name, path);
+    unlink(path);
 }
 
-static lb_status guard_lock(store *s, store_part part, int64_t deadline_ns, lb_error *error)
+lb_status store_compact(store *s, lb_error *error)
 {
-    struct guard *g = &s->shared->guards[part];
-    int result = pthread_mutex_trylock(&g->mutex);
-    if (result == EBUSY) {
-        int64_t least = clock_in_ms(GUARD_LEAST_MS), most = clock_in_ms(GUARD_MOST_MS);
-        result = lock_until(g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
-    }
-    if (result == EOWNERDEAD) /* LMDB drops what it had begun */
-        result = pthread_mutex_consistent(&g->mutex);
-    if (result == EBUSY)
-        return lb_error_set(
-            error, LB_TRANSPORT,
-            "%s/%s: process %d has been writing for too long (is it stopped, or the disk slow?)", s->path,
-            s->parts[part].name, (int)atomic_load(&g->holder));
-    if (result)
-        return lb_error_set(error, LB_SYSTEM, "%s/%s: locking: %s", s->path, s->parts[part].name,
-                            strerror(result));
-    atomic_store_explicit(&g->holder, getpid(), memory_order_relaxed);
-    return LB_OK;
-}
-
-static void guard_unlock(store *s, store_part part)
-{
-    struct guard *g = &s->shared->guards[part];
-    pthread_mutex_unlock(&g->mutex);
-    wake_word_wake(&g->released, 1);
-}
-
-/* ---- Room ------------------------------------------------------------------------------------------- */
-
-/* Free pages inside the file. */
-static uint64_t count_free_pages(MDB_txn *txn)
-{
-    MDB_cursor *c;
-    MDB_val k, v;
-    uint64_t total = 0, count;
-    if (mdb_cursor_open(txn, 0, &c) != 0)
-        return 0;
-    for (int more = mdb_cursor_get(c, &k, &v, MDB_FIRST); more == 0;
-         more = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        memcpy(&count, v.mv_data, sizeof count);
-        total += count;
-    }
-    mdb_cursor_close(c);
-    return total;
-}
-
-/* Sees to it that the file has room for so much and the reserve behind its last page, or holds enough free
- * pages. The guard is held. 0, or what is to be said of it. */
-static int make_room(database *d, MDB_txn *txn, size_t bytes)
-{
-    MDB_envinfo info;
-    struct stat about;
-    mdb_env_info(d->env, &info);
-    uint64_t used = (info.me_last_pgno + 1) * d->page_size, add = 2 * (uint64_t)bytes + RESERVE,
-             need = used + add;
-    if (need <= d->allocated)
-        return 0;
-    if (fstat(d->fd, &about) == 0)
-        d->allocated = (uint64_t)about.st_size;
-    if (need <= d->allocated)
-        return 0;
-    int result = MDB_MAP_FULL;
-    if (need <= d->map_size) {
-        uint64_t more = need / 8 < RESERVE ? RESERVE : need / 8, target = need + more;
-        if (target > d->map_size)
-            target = d->map_size;
-        result = fallocate(d->fd, 0, (off_t)d->allocated, (off_t)(target - d->allocated)) == 0 ? 0 : errno;
-        if (result == 0)
-            d->allocated = target;
-        if (result == EOPNOTSUPP)
-            result = 0; /* no reserve then */
-    }
-    return result && count_free_pages(txn) * d->page_size >= add ? 0 : result;
-}
-
-/* ---- Transactions ----------------------------------------------------------------------------------- */
-
-/* What LMDB syncs at a commit: nothing; the data, in order; or all. */
-static void set_sync(database *d, bool ordered, bool durably)
-{
-    mdb_env_set_flags(d->env, MDB_NOSYNC, !ordered);
-    mdb_env_set_flags(d->env, MDB_NOMETASYNC, ordered && !durably);
-}
-
-lb_status write_begin(store *s, store_part part, size_t room, int64_t deadline_ns, transaction *t,
-                      lb_error *error)
-{
-    database *d = &s->parts[part];
-    *t = (transaction){s, part, NULL};
-    lb_status status = guard_lock(s, part, deadline_ns, error);
-    if (status != LB_OK)
-        return status;
-    int result = mdb_txn_begin(d->env, NULL, 0, &t->txn);
-    if (result == 0 && room) {
-        result = make_room(d, t->txn, room);
-        if (result) {
-            mdb_txn_abort(t->txn);
-            t->txn = NULL;
-        }
-    }
+    char path[PATH_MAX + 32], compact[PATH_MAX + 32];
+    file_path(s, "events", path);
+    file_path(s, "events-new", compact);
+    unlink(compact);
+    int result = mdb_env_copy2(s->parts[STORE_EVENTS].env, compact, MDB_CP_COMPACT);
     if (result) {
-        guard_unlock(s, part);
-        return store_failed(s, part, result, "writing", error);
+        unlink(compact);
+        return store_failed(s, STORE_EVENTS, result, "compacting", error);
     }
+    struct stat about;
+    if (stat(path, &about) == 0)
+        chmod(compact, about.st_mode & 0777);
+    int fd = open(compact, O_RDWR | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    for (int i = 0; i < STORE_PARTS; i++)
+        close_database(&s->parts[i]);
+    if (!synced || rename(compact, path) != 0)
+        return lb_error_set(error, LB_SYSTEM, "%s: compacting: %s", path, strerror(errno));
+    forget_file(s, "events-lock");
+    forget_calls(s);
     return LB_OK;
 }
 
-static lb_status end(transaction *t, int result, bool durably, const char *doing, lb_error *error)
+lb_status store_remove(store *s, lb_error *error)
 {
-    store *s = t->store;
-    if (result == 0) {
-        if (t->part == STORE_EVENTS)
-            set_sync(&s->parts[t->part], store_durable(s), durably);
-        result = mdb_txn_commit(t->txn);
-    } else {
-        mdb_txn_abort(t->txn);
-    }
-    t->txn = NULL;
-    guard_unlock(s, t->part);
-    return result ? store_failed(s, t->part, result, doing, error) : LB_OK;
-}
-
-lb_status write_end(transaction *t, int result, const char *doing, lb_error *error)
-{
-    return end(t, result, false, doing, error);
-}
-
-lb_status write_end_durably(transaction *t, int result, const char *doing, lb_error *error)
-{
-    return end(t, result, true, doing, error);
-}
-
-void write_abort(transaction *t)
-{
-    mdb_txn_abort(t->txn);
-    t->txn = NULL;
-    guard_unlock(t->store, t->part);
-}
-
-lb_status view_begin(view *v, store *s, store_part part, lb_error *error)
-{
-    int result = -1, stale;
-    if (v->txn && v->store == s) {
-        result = mdb_txn_renew(v->txn);
-        if (result)
-            view_free(v);
-    }
-    for (int attempt = 0; result && attempt < 2; attempt++) {
-        *v = (view){s, part, NULL, v->inherited};
-        result = mdb_txn_begin(s->parts[part].env, NULL, MDB_RDONLY, &v->txn);
-        if (result == MDB_READERS_FULL)
-            mdb_reader_check(s->parts[part].env, &stale);
-    }
-    if (result)
-        v->txn = NULL;
-    return result ? store_failed(s, part, result, "reading", error) : LB_OK;
-}
-
-void view_end(view *v) { mdb_txn_reset(v->txn); }
-
-void view_free(view *v)
-{
-    if (v->txn)
-        mdb_txn_abort(v->txn);
-    v->txn = NULL;
-}
-
-/* ---- Durability ------------------------------------------------------------------------------------- */
-
-bool store_durable(const store *s) { return atomic_load_explicit(&s->shared->durable, memory_order_relaxed); }
-
-/* From now on, for all processes: the strictest that any of them asked for. */
-lb_status store_set_durable(store *s, lb_error *error)
-{
-    transaction t;
-    if (store_durable(s))
-        return LB_OK;
-    lb_status status = write_begin(s, STORE_EVENTS, 0, clock_in_ms(GUARD_MOST_MS), &t, error);
-    if (status != LB_OK)
-        return status;
-    atomic_store(&s->shared->durable, 1);
-    return write_end_durably(&t, put_identity(s, t.txn, s->parts[STORE_EVENTS].table), "making it durable",
-                             error);
-}
-
-/* ---- Clearing away ---------------------------------------------------------------------------------- */
-
-bool store_sweep_due(store *s)
-{
-    int64_t now = clock_now(), due = atomic_load_explicit(&s->shared->sweep_at, memory_order_relaxed);
-    return now >= due && atomic_compare_exchange_strong(&s->shared->sweep_at, &due, now + SWEEP_MS * CLOCK_MS);
-}
-
-/* Every record in `calls` begins with the time when it expires. */
-static int sweep_calls(transaction *t)
-{
-    MDB_cursor *c;
-    MDB_val k, v;
-    int64_t expires, now = clock_now();
-    int result = mdb_cursor_open(t->txn, t->store->parts[STORE_CALLS].table, &c);
-    if (result)
-        return result;
-    int more = mdb_cursor_get(c, &k, &v, MDB_FIRST);
-    for (int seen = 0; more == 0 && seen < SWEEP_MOST; seen++) {
-        bool expired = v.mv_size < sizeof expires;
-        if (!expired) {
-            memcpy(&expires, v.mv_data, sizeof expires);
-            expired = expires < now;
-        }
-        if (expired && (result = mdb_cursor_del(c, 0)) != 0)
-            break;
-        more = mdb_cursor_get(c, &k, &v, MDB_NEXT); /* after a deletion too: LMDB stands before the next one */
-    }
-    mdb_cursor_close(c);
-    return result;
-}
-
-void store_sweep(store *s)
-{
-    transaction t;
-    lb_error error = {0};
-    int stale;
+    static const char *const names[] = {"events",     "events-lock", "events-new", "calls",
+                                        "calls-lock", "wake",        "open"};
     for (int i = 0; i < STORE_PARTS; i++)
-        mdb_reader_check(s->parts[i].env, &stale);
-    if (write_begin(s, STORE_CALLS, 0, clock_in_ms(GUARD_LEAST_MS), &t, &error) == LB_OK)
-        write_end(&t, sweep_calls(&t), "clearing away what has expired", &error);
-    if (error.status != LB_OK)
-        lb_log(LB_LOG_WARNING, "%s", error.message);
+        close_database(&s->parts[i]);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        forget_file(s, names[i]);
+    return rmdir(s->path) == 0
+               ? LB_OK
+               : lb_error_set(error, LB_SYSTEM, "%s cannot be removed: %s", s->path, strerror(errno));
 }

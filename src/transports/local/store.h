@@ -1,9 +1,9 @@
 /* The folder of a local bus and what is in it, as one process sees it: shared by all its bus handles.
  *
- *   events, events-lock   LMDB: streams, groups, pending entries, dead letters. Kept.
- *   calls, calls-lock     LMDB: waiting calls, results, schemas. Nobody misses them after a restart of the
- * machine. wake                  mapped: the guards of the two databases, and futex words (wake.h) open locked
- * while a process opens the folder
+ *     events, events-lock   LMDB: streams, groups, pending entries, dead letters
+ *     calls, calls-lock     LMDB: calls, results, schemas; forgotten when the machine restarts
+ *     wake                  mapped: the guards of the two databases, and futex words (wake.h)
+ *     open                  locked while a process opens the folder
  *
  * Each database is one table; the first byte of a key tells what its record is. Only who holds a database's
  * guard writes to it: a robust mutex that, unlike LMDB's own, can be waited for until a deadline. Invariants: a
@@ -26,6 +26,8 @@
 enum { STORE_FORMAT = 1 };
 typedef enum store_part { STORE_EVENTS, STORE_CALLS } store_part;
 enum { STORE_PARTS = 2 };
+/* How long to wait for a guard, whatever the deadline: a short one does not make a busy moment an error. */
+enum { GUARD_LEAST_MS = 1000, GUARD_MOST_MS = 10000 };
 
 typedef struct database {
     const char *name; /* the file's */
@@ -37,7 +39,24 @@ typedef struct database {
     uint64_t allocated; /* bytes of the file known to be there; under the guard */
 } database;
 
-struct wake_file;
+struct wake_head {
+    char magic[8];
+    uint32_t format;
+    char boot[40]; /* of the machine's start: times and locks are of that one */
+};
+
+/* The mapped file, made anew by whoever opens the folder alone. */
+struct wake_file {
+    struct wake_head head;
+    _Atomic uint32_t durable;
+    _Atomic int64_t sweep_at;
+    struct guard {
+        pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
+        wake_word released;
+        _Atomic pid_t holder; /* for messages */
+    } guards[STORE_PARTS];
+    _Alignas(4096) wake_table table;
+};
 
 typedef struct store {
     char path[PATH_MAX];
@@ -45,6 +64,7 @@ typedef struct store {
     ino_t inode;
     unsigned users;
     int wake_fd;
+    int opening_fd; /* the locked file `open`, as long as nobody else may open the folder; or -1 */
     struct wake_file *shared;
     wake_table *wake;
     database parts[STORE_PARTS];
@@ -56,6 +76,14 @@ typedef struct store {
  * LB_NO_SPACE. */
 lb_status store_open(const local_options *options, int64_t deadline_ns, store **s, lb_error *error);
 void store_close(store *s); /* NULL is allowed */
+/* The same for work on the files themselves: nobody else has it open, or can open it until store_close.
+ * LB_BUSY. */
+lb_status store_open_alone(const local_options *options, int64_t deadline_ns, store **s, lb_error *error);
+/* Writes the events to a new file without free pages, and puts it in the place of the old one; forgets the
+ * calls. Only store_close may follow. */
+lb_status store_compact(store *s, lb_error *error);
+/* Removes the files. Only store_close may follow. */
+lb_status store_remove(store *s, lb_error *error);
 
 /* ---- Transactions. Keys and values that LMDB gives out are valid until the next write or the end. */
 
