@@ -1,6 +1,6 @@
 /* Workers and clients of a local bus, killed with SIGKILL at random moments and started again (S1, S10): every
  * event that was fired with LB_OK is handled by each listener, no call is executed twice, nobody hangs, and the
- * folder is sound and small afterwards. 10 seconds; LIGHTBUS_KILL_SECONDS makes it longer. */
+ * folder is sound and small afterwards. 6 seconds each; LIGHTBUS_KILL_SECONDS makes it longer. */
 #include "worker.h"
 
 #include <stdio.h>
@@ -144,11 +144,10 @@ static int64_t file_size(const char *folder, const char *name)
     return about.st_size;
 }
 
-static void s1_s10_processes_may_be_killed_at_any_moment(void **state)
+static void kill_at_random(const char *options)
 {
-    (void)state;
     const char *wanted = getenv("LIGHTBUS_KILL_SECONDS");
-    int64_t end = support_now_ms() + 1000 * (wanted ? atoi(wanted) : 10);
+    int64_t end = support_now_ms() + 1000 * (wanted ? atoi(wanted) : 6);
     char *folder = temporary_directory(), path[300];
     shared *s = shared_memory(sizeof *s);
     role roles[WORKERS + CLIENTS];
@@ -159,8 +158,8 @@ static void s1_s10_processes_may_be_killed_at_any_moment(void **state)
     for (int i = 0; i < WORKERS + CLIENTS; i++) {
         roles[i] = (role){.s = s, .number = i};
         snprintf(roles[i].url, sizeof roles[i].url,
-                 "local://%s/bus?acknowledgement_timeout=1&reclaim_interval=0.2&max_stream_length=10000000",
-                 folder);
+                 "local://%s/bus?acknowledgement_timeout=1&reclaim_interval=0.2&max_stream_length=10000000%s",
+                 folder, options);
         pids[i] = start(&roles[i]);
     }
     wait_until(shared_get(&s->answered) > 0, PATIENCE_MS);
@@ -204,11 +203,24 @@ static void s1_s10_processes_may_be_killed_at_any_moment(void **state)
     free(folder);
 }
 
+static void s1_s10_processes_may_be_killed_at_any_moment(void **state)
+{
+    (void)state;
+    kill_at_random("");
+}
+
+static void s1_s10_also_where_each_fire_is_synced(void **state)
+{
+    (void)state;
+    kill_at_random("&durability=disk");
+}
+
 int main(void)
 {
     lb_log_set_level(LB_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(s1_s10_processes_may_be_killed_at_any_moment),
+        cmocka_unit_test(s1_s10_also_where_each_fire_is_synced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

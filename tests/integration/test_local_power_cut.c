@@ -22,6 +22,7 @@ typedef struct step {
     bool synced; /* by O_DSYNC, when it returned */
 } step;
 
+static int *syncs;     /* counted, and made as slow as a disk, where this is set */
 static ino_t recorded; /* the file's inode; 0: nothing is recorded */
 static step *steps;
 static size_t step_count, step_capacity;
@@ -68,6 +69,10 @@ ssize_t recorded_writev(int fd, const struct iovec *parts, int count)
 int recorded_fdatasync(int fd)
 {
     int result = (int)syscall(SYS_fdatasync, fd);
+    if (syncs) {
+        shared_add(syncs, 1);
+        sleep_ms(5);
+    }
     if (result == 0)
         record(fd, 0, NULL, 0);
     return result;
@@ -216,11 +221,47 @@ static void s10_no_event_is_missing_after_a_power_cut(void **state)
     free(folder);
 }
 
+static int fire_some(void *data)
+{
+    lb_error error = {0};
+    lb_bus *bus = bus_open(data, "durability=disk");
+    for (int n = 0; n < 40; n++)
+        assert_ok(lb_fire(bus, "shop.ordered", LB_ARGS(LB("n", n), LB("text", "")), &error), &error);
+    lb_close(bus);
+    return 0;
+}
+
+static void fires_of_several_processes_share_a_sync(void **state)
+{
+    (void)state;
+    char *folder = temporary_directory(), place[200];
+    pid_t children[4];
+    heard h = {.count = 0};
+    lb_error error = {0};
+    snprintf(place, sizeof place, "%s/bus", folder);
+    syncs = shared_memory(sizeof *syncs);
+    for (int i = 0; i < 4; i++)
+        children[i] = child_start(fire_some, place);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(child_wait(children[i], PATIENCE_MS), 0);
+    print_message("%d syncs for 160 fires\n", *syncs);
+    assert_true(*syncs < 120);
+    syncs = NULL;
+    lb_bus *bus = bus_open(place, "");
+    assert_ok(lb_listen(bus, "shop.ordered", "after", hear, &h, &(lb_listen_options){.since = "0"}, &error),
+              &error);
+    assert_ok(lb_start(bus, &error), &error);
+    wait_until(shared_get(&h.count) == 40, 10000);
+    lb_close(bus);
+    free(folder);
+}
+
 int main(void)
 {
     lb_log_set_level(LB_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(s10_no_event_is_missing_after_a_power_cut),
+        cmocka_unit_test(fires_of_several_processes_share_a_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,9 @@ enum {
     KEY_CALL = 'c',   /* API, transaction, index */
     KEY_RESULT = 'r', /* client, transaction, index */
     KEY_SCHEMA = 's', /* API */
+    KEY_FIRE = 'f',   /* ticket, see together.c */
     /* events */
+    KEY_FIRED = 'f',   /* ticket, see together.c */
     KEY_GROUP = 'g',   /* stream, group */
     KEY_PENDING = 'p', /* stream, group, entry */
     KEY_STREAM = 's',  /* stream */

@@ -301,6 +301,13 @@ int pending_put(MDB_txn *txn, MDB_dbi table, const key *k, const pending *p)
     return mdb_put(txn, table, &kv, &v, 0);
 }
 
+int64_t wall_clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / CLOCK_MS;
+}
+
 /* ---- After a restart of the machine ----------------------------------------------------------------- */
 
 static int end_leases(transaction *t, MDB_cursor *cursor)

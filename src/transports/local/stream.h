@@ -20,6 +20,11 @@ typedef struct stream {
     int64_t last_ms;      /* the time of the last one: times never go back */
 } stream;
 
+typedef struct native_id {
+    int64_t time_ms;
+    uint64_t number;
+} native_id;
+
 typedef struct group {
     uint64_t cursor;
     uint64_t lost;
@@ -54,6 +59,8 @@ int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group
 /* False: the record is damaged. */
 bool pending_read(const MDB_val *v, pending *p);
 int pending_put(MDB_txn *txn, MDB_dbi table, const key *k, const pending *p);
+
+int64_t wall_clock_ms(void);
 
 /* The machine has been started again since: all leases are over. */
 lb_status streams_end_leases(store *s, lb_error *error);

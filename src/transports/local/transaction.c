@@ -151,7 +151,8 @@ static int make_room(database *d, MDB_txn *txn, size_t bytes)
         d->allocated = (uint64_t)about.st_size;
     if (need <= d->allocated)
         return 0;
-    int result = MDB_MAP_FULL;
+    int stale, result = MDB_MAP_FULL;
+    mdb_reader_check(d->env, &stale); /* one that was killed keeps pages from being used again */
     if (need <= d->map_size) {
         uint64_t more = need / 8 < RESERVE ? RESERVE : need / 8, target = need + more;
         if (target > d->map_size)
