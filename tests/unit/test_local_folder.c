@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/local_folder.h"
 #include "transports/local/check.h"
 #include "transports/local/local.h"
 #include "transports/local/store.h"
@@ -462,6 +463,55 @@ static void a_full_disk_is_told_and_workers_go_on(void **state)
     assert_int_equal(code, 0);
 }
 
+/* ---- lightbus local --------------------------------------------------------------------------------- */
+
+static int64_t number_in(const char *json, const char *name)
+{
+    const char *at = strstr(json, name);
+    assert_non_null(at);
+    return atoll(at + strlen(name) + 2);
+}
+
+static void a_folder_can_be_looked_at_compacted_and_removed(void **state)
+{
+    const char *folder = in_folder(*state, "bus");
+    int *handled = shared_memory(sizeof(int));
+    char url[400];
+    buffer json = {0};
+    uint64_t before, after;
+    lb_error error = {0};
+    snprintf(url, sizeof url, "local://%s", folder);
+    assert_status(local_folder_info(url, &json, &error), LB_CONFIG, &error);
+    assert_contains(error.message, "no local bus");
+    assert_int_equal(access(folder, F_OK), -1); /* looking makes nothing */
+    lb_bus *bus = bus_open(folder, "");
+    assert_ok(lb_listen(bus, "shop.ordered", "l", ignore, handled, NULL, &error), &error);
+    assert_ok(lb_start(bus, &error), &error);
+    assert_ok(lb_stop(bus, -1, &error), &error);
+    for (int n = 0; n < 50; n++)
+        assert_ok(fire(bus, n, "x", &error), &error);
+    assert_ok(local_folder_info(url, &json, &error), &error);
+    const char *text = buffer_text(&json);
+    assert_int_equal(number_in(text, "length"), 50);
+    assert_int_equal(number_in(text, "behind"), 50);
+    assert_int_equal(number_in(text, "pending"), 0);
+    assert_contains(text, "\"client-l\"");
+    assert_contains(text, "\"schemas\":[\"shop\"]");
+    buffer_free(&json);
+    assert_status(local_folder_compact(url, &before, &after, &error), LB_BUSY, &error);
+    assert_status(local_folder_remove(url, &error), LB_BUSY, &error);
+    lb_close(bus);
+    assert_ok(local_folder_compact(url, &before, &after, &error), &error);
+    assert_true(after < before);
+    bus = bus_open(folder, ""); /* what was there is there */
+    assert_ok(lb_listen(bus, "shop.ordered", "l", ignore, handled, NULL, &error), &error);
+    assert_ok(lb_start(bus, &error), &error);
+    wait_until(shared_get(handled) == 50, 10000);
+    lb_close(bus);
+    assert_ok(local_folder_remove(url, &error), &error);
+    assert_int_equal(access(folder, F_OK), -1);
+}
+
 /* ---- URLs ------------------------------------------------------------------------------------------- */
 
 static void urls_name_folders(void **state)
@@ -510,6 +560,7 @@ int main(void)
         folder_test(a_full_map_is_told_and_workers_go_on),
         folder_test(trimming_keeps_a_small_folder_going),
         folder_test(a_full_disk_is_told_and_workers_go_on),
+        folder_test(a_folder_can_be_looked_at_compacted_and_removed),
         cmocka_unit_test(urls_name_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
