@@ -403,6 +403,29 @@ static void a_stopped_holder_of_the_lock_is_named_and_a_killed_one_is_forgotten(
     store_close(s);
 }
 
+/* ---- A folder that is removed under its users ------------------------------------------------------- */
+
+static void a_folder_that_is_removed_in_use_is_made_again(void **state)
+{
+    char *folder = strdup(in_folder(*state, "bus"));
+    int *handled = shared_memory(sizeof(int));
+    lb_error error = {0};
+    lb_bus *bus = bus_open(folder, "");
+    assert_ok(lb_listen(bus, "shop.ordered", "l", ignore, handled, NULL, &error), &error);
+    assert_ok(lb_start(bus, &error), &error);
+    assert_ok(fire(bus, 1, "", &error), &error);
+    wait_until(shared_get(handled) == 1, 10000);
+    remove_directory(folder);
+    wait_until(access(folder, F_OK) == 0, 20000); /* the listener notices */
+    lb_bus *other = bus_open(folder, "");
+    for (int n = 0; n < 3; n++)
+        assert_ok(fire(other, n, "", &error), &error);
+    wait_until(shared_get(handled) == 4, 10000);
+    lb_close(other);
+    lb_close(bus);
+    free(folder);
+}
+
 /* ---- Full ------------------------------------------------------------------------------------------- */
 
 /* Fires until there is no space; then a listener still gets everything, and acknowledges it. */
@@ -557,6 +580,7 @@ int main(void)
         folder_test(a_damaged_wake_file_is_made_anew),
         folder_test(leases_end_with_a_restart_of_the_machine),
         folder_test(a_stopped_holder_of_the_lock_is_named_and_a_killed_one_is_forgotten),
+        folder_test(a_folder_that_is_removed_in_use_is_made_again),
         folder_test(a_full_map_is_told_and_workers_go_on),
         folder_test(trimming_keeps_a_small_folder_going),
         folder_test(a_full_disk_is_told_and_workers_go_on),

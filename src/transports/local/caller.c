@@ -511,8 +511,8 @@ lb_status local_caller_fetch(void *self, int64_t deadline_ns, const lb_result_me
     *count = 0;
     *results = NULL;
     drain_descriptor(c);
-    lb_status status = local_store(c->bus, deadline_ns, &s, error);
-    while (status == LB_OK) {
+    lb_status status;
+    while ((status = local_store(c->bus, deadline_ns, &s, error)) == LB_OK) {
         write_pending(c, deadline_ns);
         if (take_refused(c, results, count))
             return LB_OK;
@@ -660,7 +660,6 @@ void local_caller_after_fork(struct caller *c)
 {
     if (c->descriptor >= 0)
         close(c->descriptor);
-    c->view = (view){.inherited = c->view.txn};
     wake_set_free(&c->wake);
     queue_clear(&c->pending);
     if (!begin(c))

@@ -264,8 +264,8 @@ lb_status local_consumer_fetch(void *self, size_t max, int64_t deadline_ns, cons
     *count = 0;
     max = max == 0 ? 1 : max > MOST_CALLS ? MOST_CALLS : max;
     arena_reset(&c->arena, KEEP_ARENA);
-    lb_status status = local_store(c->bus, deadline_ns, &s, error);
-    while (status == LB_OK) {
+    lb_status status;
+    while ((status = local_store(c->bus, deadline_ns, &s, error)) == LB_OK) {
         wake_set_look(&c->wake, s->wake);
         bool found = c->answers.count > 0;
         if (!found)

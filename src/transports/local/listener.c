@@ -208,13 +208,16 @@ static bool reclaim_due(const source *s, const group *g)
     return g->reclaim_at_ns == RECLAIM_NOW || (now >= g->reclaim_at_ns && now >= s->next_reclaim_ns);
 }
 
-/* A group that vanished is made again where this listener stood (S18). */
-static int recreate(const listener *l, const source *s, group *g)
+/* A group that vanished is made again where this listener stood, or at the start of a stream that is new too
+ * (S18). */
+static int recreate(const listener *l, const source *s, group *g, transaction *t)
 {
+    stream state;
+    int result = stream_get(t->txn, table_of(t), s->stream, &state);
+    *g = (group){.cursor = s->delivered <= state.last ? s->delivered : 0, .reclaim_at_ns = NO_RECLAIM};
     lb_log(LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu", l->group, s->name,
-           (unsigned long long)s->delivered);
-    *g = (group){.cursor = s->delivered, .reclaim_at_ns = NO_RECLAIM};
-    return 0;
+           (unsigned long long)g->cursor);
+    return result;
 }
 
 static int take_source(listener *l, source *s, size_t max, transaction *t, MDB_cursor *cursor)
@@ -223,7 +226,7 @@ static int take_source(listener *l, source *s, size_t max, transaction *t, MDB_c
     int result = group_get(t->txn, table_of(t), s->stream, s->group, &g);
     was = g;
     if (result == MDB_NOTFOUND) {
-        result = recreate(l, s, &g);
+        result = recreate(l, s, &g, t);
         memset(&was, 0xff, sizeof was);
     }
     if (result == 0 && s->own)
@@ -402,8 +405,8 @@ static lb_status fetch(void *self, size_t max, int64_t deadline_ns, const lb_eve
     *count = 0;
     l->batch_count = 0;
     arena_reset(&l->arena, KEEP_ARENA);
-    lb_status status = local_store(l->bus, deadline_ns, &s, error);
-    while (status == LB_OK) {
+    lb_status status;
+    while ((status = local_store(l->bus, deadline_ns, &s, error)) == LB_OK) {
         wake_set_look(&l->wake, s->wake);
         bool found = has_done(l);
         if (!found)

@@ -9,10 +9,14 @@ lb_status local_store(local_bus *l, int64_t deadline_ns, store **s, lb_error *er
 {
     lb_status status = LB_OK;
     *s = __atomic_load_n(&l->store, __ATOMIC_ACQUIRE);
-    if (*s)
+    if (*s && !store_gone(*s))
         return LB_OK;
     pthread_mutex_lock(&l->lock);
     *s = l->store;
+    if (*s && store_gone(*s)) {
+        store_abandon(*s);
+        *s = NULL;
+    }
     if (!*s)
         status = store_open(&l->options, deadline_ns, s, error);
     __atomic_store_n(&l->store, *s, __ATOMIC_RELEASE);

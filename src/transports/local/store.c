@@ -25,7 +25,7 @@ enum { MOST_READERS = 4096 };
 static const char wake_magic[8] = "lb-wake";
 static pthread_mutex_t stores_lock = PTHREAD_MUTEX_INITIALIZER;
 static store *stores;    /* those that this process has open */
-static store *inherited; /* those that its parent had: they cannot be closed here */
+static store *inherited; /* those that its parent had, or whose folders are gone: they are never closed */
 
 /* ---- Databases -------------------------------------------------------------------------------------- */
 
@@ -440,6 +440,10 @@ lb_status store_open_alone(const local_options *options, int64_t deadline_ns, st
 
 void store_close(store *s)
 {
+    if (s && store_gone(s)) {
+        store_abandon(s);
+        return;
+    }
     if (!s)
         return;
     pthread_mutex_lock(&stores_lock);
@@ -451,6 +455,20 @@ void store_close(store *s)
         if (s->parts[STORE_EVENTS].env)
             mdb_env_sync(s->parts[STORE_EVENTS].env, 1);
         free_store(s);
+    }
+    pthread_mutex_unlock(&stores_lock);
+}
+
+void store_abandon(store *s)
+{
+    pthread_mutex_lock(&stores_lock);
+    store **at = &stores;
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (*at) {
+        *at = s->next;
+        s->next = inherited;
+        inherited = s;
     }
     pthread_mutex_unlock(&stores_lock);
 }

@@ -16,6 +16,7 @@
 #include <lightbus/value.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,6 +51,7 @@ struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
     _Atomic int64_t sweep_at;
+    atomic_bool gone; /* somebody has removed the folder: it is to be opened again */
     struct guard {
         pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
         wake_word released;
@@ -76,6 +78,8 @@ typedef struct store {
  * LB_NO_SPACE. */
 lb_status store_open(const local_options *options, int64_t deadline_ns, store **s, lb_error *error);
 void store_close(store *s); /* NULL is allowed */
+/* Gives up one whose folder is gone; others of this process may still be using it, so it stays in memory. */
+void store_abandon(store *s);
 /* The same for work on the files themselves: nobody else has it open, or can open it until store_close.
  * LB_BUSY. */
 lb_status store_open_alone(const local_options *options, int64_t deadline_ns, store **s, lb_error *error);
@@ -108,7 +112,8 @@ typedef struct view {
     store *store;
     store_part part;
     MDB_txn *txn;
-    MDB_txn *inherited; /* after a fork: the parent's, which cannot be ended here */
+    MDB_txn *inherited;  /* after a fork: the parent's, which cannot be ended here */
+    unsigned generation; /* fork_generation() of txn */
 } view;
 lb_status view_begin(view *v, store *s, store_part part, lb_error *error);
 void view_end(view *v);
@@ -119,11 +124,12 @@ void view_free(view *v);
 /* An error for what an LMDB or system call returned. */
 lb_status store_failed(const store *s, store_part part, int result, const char *doing, lb_error *error);
 bool store_durable(const store *s);
+bool store_gone(const store *s);
 /* Makes the folder's fires durable, for all processes from now on. */
 lb_status store_set_durable(store *s, lb_error *error);
 /* True for one process in SWEEP_MS: it is to clear away what has expired. */
 bool store_sweep_due(store *s);
-/* Removes stale readers, and expired calls, results and schemas. */
+/* Removes stale readers, and expired calls, results and schemas. Notices when the folder is gone. */
 void store_sweep(store *s);
 
 uint64_t hash_text(lb_slice text);

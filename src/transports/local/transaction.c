@@ -230,16 +230,26 @@ void write_abort(transaction *t)
     guard_unlock(t->store, t->part);
 }
 
+/* Ends what it has of another store; what it has of a parent stays, since ending it would touch the parent's
+ * slot. */
+static void view_drop(view *v)
+{
+    if (v->txn && v->generation == fork_generation())
+        mdb_txn_abort(v->txn);
+    else if (v->txn)
+        v->inherited = v->txn;
+    v->txn = NULL;
+}
+
 lb_status view_begin(view *v, store *s, store_part part, lb_error *error)
 {
     int result = -1, stale;
-    if (v->txn && v->store == s) {
+    if (v->txn && v->store == s && v->generation == fork_generation())
         result = mdb_txn_renew(v->txn);
-        if (result)
-            view_free(v);
-    }
+    if (result)
+        view_drop(v);
     for (int attempt = 0; result && attempt < 2; attempt++) {
-        *v = (view){s, part, NULL, v->inherited};
+        *v = (view){s, part, NULL, v->inherited, fork_generation()};
         result = mdb_txn_begin(s->parts[part].env, NULL, MDB_RDONLY, &v->txn);
         if (result == MDB_READERS_FULL)
             mdb_reader_check(s->parts[part].env, &stale);
@@ -251,14 +261,11 @@ lb_status view_begin(view *v, store *s, store_part part, lb_error *error)
 
 void view_end(view *v) { mdb_txn_reset(v->txn); }
 
-void view_free(view *v)
-{
-    if (v->txn)
-        mdb_txn_abort(v->txn);
-    v->txn = NULL;
-}
+void view_free(view *v) { view_drop(v); }
 
 bool store_durable(const store *s) { return atomic_load_explicit(&s->shared->durable, memory_order_relaxed); }
+
+bool store_gone(const store *s) { return atomic_load_explicit(&s->shared->gone, memory_order_relaxed); }
 
 /* ---- Clearing away ---------------------------------------------------------------------------------- */
 
@@ -296,7 +303,13 @@ void store_sweep(store *s)
 {
     transaction t;
     lb_error error = {0};
+    struct stat about;
     int stale;
+    if (fstat(s->wake_fd, &about) == 0 && about.st_nlink == 0 && !atomic_exchange(&s->shared->gone, true)) {
+        lb_log(LB_LOG_ERROR,
+               "the folder of the local bus, %s, was removed while in use: it is made again, empty", s->path);
+        return;
+    }
     for (int i = 0; i < STORE_PARTS; i++)
         mdb_reader_check(s->parts[i].env, &stale);
     if (write_begin(s, STORE_CALLS, 0, clock_in_ms(GUARD_LEAST_MS), &t, &error) == LB_OK)
