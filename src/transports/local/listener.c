@@ -210,13 +210,16 @@ static bool reclaim_due(const source *s, const group *g)
 
 /* A group that vanished is made again where this listener stood, or at the start of a stream that is new too
  * (S18). */
-static int recreate(const listener *l, const source *s, group *g, transaction *t)
+static int recreate(const listener *l, source *s, group *g, transaction *t)
 {
-    stream state;
+    stream state = {0};
     int result = stream_get(t->txn, table_of(t), s->stream, &state);
-    *g = (group){.cursor = s->delivered <= state.last ? s->delivered : 0, .reclaim_at_ns = NO_RECLAIM};
+    *g = (group){.cursor = s->made == state.made ? s->delivered : 0, .reclaim_at_ns = NO_RECLAIM};
     lb_log(LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu", l->group, s->name,
            (unsigned long long)g->cursor);
+    s->made = state.made;
+    if (result == 0) /* it may be new: then it is to be this one */
+        result = stream_put(t->txn, table_of(t), s->stream, slice_of(s->name), &state);
     return result;
 }
 
@@ -361,6 +364,7 @@ static void rewind_sources(listener *l, const source *was)
         l->sources[i].own = was[i].own;
         l->sources[i].own_after = was[i].own_after;
         l->sources[i].delivered = was[i].delivered;
+        l->sources[i].made = was[i].made;
     }
 }
 
@@ -539,15 +543,17 @@ static lb_status create_groups(listener *l, store *s, int64_t deadline_ns, lb_er
     if (status != LB_OK)
         return status;
     for (source *at = l->sources; at < l->sources + l->source_count && status == LB_OK && result == 0; at++) {
-        stream state;
-        group g;
-        result = group_get(t.txn, table_of(&t), at->stream, at->group, &g);
+        stream state = {0};
+        group g = {0};
+        result = stream_get(t.txn, table_of(&t), at->stream, &state);
+        at->made = state.made;
+        if (result == 0)
+            result = group_get(t.txn, table_of(&t), at->stream, at->group, &g);
         if (result == MDB_NOTFOUND) {
             g = (group){.reclaim_at_ns = NO_RECLAIM};
-            result = stream_get(t.txn, table_of(&t), at->stream, &state);
-            if (result == 0)
-                status = stream_position(&t, at->stream, &state, l->since, &g.cursor, error);
-            if (result == 0 && status == LB_OK)
+            result = 0;
+            status = stream_position(&t, at->stream, &state, l->since, &g.cursor, error);
+            if (status == LB_OK)
                 result = stream_put(t.txn, table_of(&t), at->stream, slice_of(at->name), &state);
             if (result == 0 && status == LB_OK)
                 result = group_put(t.txn, table_of(&t), at->stream, at->group, slice_of(l->group), &g);

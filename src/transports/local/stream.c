@@ -81,8 +81,9 @@ static int get_head(MDB_txn *txn, MDB_dbi table, key *k, void *head, size_t size
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s)
 {
     key k = key_1(KEY_STREAM, id);
-    *s = (stream){.first = 1};
     int result = get_head(txn, table, &k, s, sizeof *s);
+    if (result == MDB_NOTFOUND)
+        *s = (stream){.first = 1, .made = unique_number()};
     if (result == 0 && (s->first == 0 || s->first > s->last + 1))
         return MDB_CORRUPTED;
     return result == MDB_NOTFOUND ? 0 : result;

@@ -18,6 +18,7 @@ enum { NATIVE_ID_SIZE = 48 };
 typedef struct stream {
     uint64_t first, last; /* entries that are there; first = last + 1: none */
     int64_t last_ms;      /* the time of the last one: times never go back */
+    uint64_t made;        /* a number of its own: another one of the same name has another */
 } stream;
 
 typedef struct native_id {
