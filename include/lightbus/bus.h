@@ -10,6 +10,7 @@
 #include <lightbus/api.h>
 #include <lightbus/error.h>
 #include <lightbus/log.h>
+#include <lightbus/schema.h>
 #include <lightbus/value.h>
 
 #ifdef __cplusplus
@@ -29,7 +30,14 @@ typedef struct lb_options {
     unsigned flags;            /* LB_OPEN_... */
 } lb_options;
 
-#define LB_OPEN_STRICT_VALIDATION 1u /* refuse calls to an API whose schema is not on the bus */
+/* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed
+ * unchecked. No outgoing validation: of arguments that are sent and results of handlers; no incoming one: of
+ * arguments that handlers get and results of calls. No casting: handlers get JSON as it came, dates unread,
+ * absent fields of structs absent. */
+#define LB_OPEN_STRICT_VALIDATION      1u
+#define LB_OPEN_NO_OUTGOING_VALIDATION 2u
+#define LB_OPEN_NO_INCOMING_VALIDATION 4u
+#define LB_OPEN_NO_CASTING             8u
 
 /* Opens a bus. Connects at the first use, not here. `options` may be NULL: environment and defaults.
  * Returns NULL on failure: LB_CONFIG for a malformed URL or option, LB_UNSUPPORTED for an unknown transport,
@@ -150,10 +158,6 @@ LB_API lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *ar
 LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
 
 /* ---- Looking at the bus ----------------------------------------------------------------------------- */
-
-/* The schemas known: of this process's APIs and of the others on the bus (loaded now). An owned dict of API
- * name to schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
-LB_API lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",
  * "transports": {"rpc": NAME, ...}, "apis": [{"name", "members": [{"kind": "rpc" or "event", "signature"}]}],

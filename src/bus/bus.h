@@ -1,6 +1,7 @@
 /* Inside the bus handle: what the files of src/bus share.
  *
  *   handle.c      lb_open, lb_close, names, fork           schemas.c   local and remote schemas
+ *   settings.c    what is done with an API's messages      schema_api.c  what programs do with schemas
  *   transports.c  the registry of transports               call.c      the client side of RPCs
  *   fire.c        firing events                            message.c   what handlers read and answer
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
@@ -32,6 +33,7 @@ typedef struct local_api {
 struct schemas {
     pthread_rwlock_t lock;
     map local;         /* API name -> local_api */
+    map loaded;        /* API name -> api_schema, by lb_schema_load */
     map remote;        /* API name -> api_schema */
     local_api **order; /* of registration */
     size_t count;
@@ -46,6 +48,7 @@ struct lb_pending {
     enum { PENDING_CALL, PENDING_FIRE } kind;
     enum { PENDING_QUEUED, PENDING_SENT, PENDING_DONE } state;
     bool in_send; /* a thread that sends it reads its message */
+    bool orphan;  /* nobody waits for it: that thread frees it */
     arena memory; /* of the message */
     char id[UUID_TEXT + 1];
     union {
@@ -161,6 +164,13 @@ const lb_transport *transport_find(const char *url, lb_error *error);
 /* names.c: placeholders filled in; a new string. NULL: unknown placeholder (LB_CONFIG) or no memory. */
 char *name_expand(const char *pattern, const char *what, lb_error *error);
 
+/* settings.c: what is done with the messages of an API */
+typedef struct api_settings {
+    bool strict_validation;
+    unsigned outgoing, incoming; /* MARSHAL_... */
+} api_settings;
+api_settings bus_settings(const lb_bus *bus, lb_slice api_name);
+
 /* schemas.c */
 void schemas_init(struct schemas *s);
 void schemas_free(struct schemas *s);
@@ -173,6 +183,8 @@ bool schemas_knows(lb_bus *bus, lb_slice api_name); /* without looking on the bu
 lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* The same unless that was done within the last `age_ms`. */
 void schemas_refresh(lb_bus *bus, int64_t age_ms);
+/* Logs every way in which a schema of this process breaks those who know the one that is live on the bus. */
+void schemas_compare_with_live(lb_bus *bus);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
  * logged: the event matters more. */

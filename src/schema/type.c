@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "../base/json.h"
+#include "cast.h"
 #include "json_schema.h"
 #include "suggest.h"
 
@@ -112,7 +113,7 @@ lb_status type_check(const type *t, const lb_value *value, violation *why)
         goto out;
     if ((status = validator_compile(&memory, schema, &compiled, NULL)) != LB_OK)
         goto out;
-    status = validator_check(compiled, value, why) ? LB_OK : LB_INVALID_ARGUMENTS;
+    status = validator_check(compiled, value, why) && type_fits(t, value, why) ? LB_OK : LB_INVALID_ARGUMENTS;
 out:
     buffer_free(&text);
     arena_free(&memory);
@@ -183,6 +184,10 @@ void type_print(buffer *out, const type *t)
         print_enum(out, t);
         return;
     case TYPE_STRUCT:
+        if (t->title) {
+            buffer_str(out, t->title);
+            buffer_char(out, ' ');
+        }
         buffer_str(out, t->count ? "{ " : "{");
         print_parameters(out, t->fields, t->count);
         buffer_str(out, t->count ? " }" : "}");
@@ -202,6 +207,8 @@ void signature_print(buffer *out, const signature *s)
     buffer_add(out, s->name.data, s->name.size);
     buffer_char(out, '(');
     print_parameters(out, s->parameters, s->count);
+    if (s->open)
+        buffer_str(out, s->count ? ", ..." : "...");
     buffer_char(out, ')');
     if (s->result) {
         buffer_literal(out, " -> ");
