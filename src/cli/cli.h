@@ -53,8 +53,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_dumpschema, cmd_schema, cmd_dumpconfigschema,
-    cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_dumpschema, cmd_schema, cmd_local,
+    cmd_dumpconfigschema, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */
