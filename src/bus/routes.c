@@ -42,17 +42,24 @@ static instance *open_instance(lb_bus *bus, const transport_choice *choice, cons
     return i;
 }
 
+/* Is the transport one for this kind? A program that registers a transport of its own knows what it leaves out;
+ * a configuration file is told. */
+static bool serves(const lb_bus *bus, const instance *i, transport_kind kind, lb_error *error)
+{
+    const lb_transport *t = i->transport;
+    const void *const tables[TRANSPORT_KINDS] = {t->rpc, t->result, t->event, t->schema};
+    if (tables[kind] || !config_source(bus->config))
+        return true;
+    lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" is none for %ss", t->name,
+                 transport_kind_names[kind]);
+    return false;
+}
+
 static const instance *instance_for(lb_bus *bus, const transport_choice *choices, transport_kind kind,
                                     lb_error *error)
 {
     const instance *i = open_instance(bus, &choices[kind], choices[kind].url, error);
-    const lb_transport *t = i ? i->transport : NULL;
-    if (i && !(kind == TRANSPORT_EVENT ? (const void *)t->event : (const void *)t->schema)) {
-        lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" is none for %ss", t->name,
-                     transport_kind_names[kind]);
-        return NULL;
-    }
-    return i;
+    return i && serves(bus, i, kind, error) ? i : NULL;
 }
 
 /* RPCs and results: one instance, or a pair of its own. */
@@ -73,14 +80,8 @@ static bool open_pair(lb_bus *bus, const transport_choice *choices, const instan
             lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
     }
     buffer_free(&key);
-    if (!*rpc || !*result)
-        return false;
-    if (!(*rpc)->transport->rpc || !(*result)->transport->result) {
-        lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" is none for RPCs and their results",
-                     (*rpc)->transport->rpc ? (*result)->transport->name : (*rpc)->transport->name);
-        return false;
-    }
-    return true;
+    return *rpc && *result && serves(bus, *rpc, TRANSPORT_RPC, error) &&
+           serves(bus, *result, TRANSPORT_RESULT, error);
 }
 
 static struct client *client_for(lb_bus *bus, const transport_choice *choices, lb_error *error)

@@ -180,9 +180,9 @@ static void program_help(FILE *out, const invocation *in)
     fprintf(out, "Usage: %s COMMAND [FLAGS] [ARGUMENTS]\n\nRPCs and events between services.\n\nCommands:\n",
             in->program);
     for (const command *const *c = cli_commands; *c; c++)
-        fprintf(out, "  %-19s %s\n", (*c)->name, (*c)->summary);
+        fprintf(out, "  %-16s %s\n", (*c)->name, (*c)->summary);
     fprintf(out, "\nFlags:\n");
-    fprintf(out, "  %-19s %s\n  %-19s %s\n", "--help", "show this help", "--version", "show the version");
+    fprintf(out, "  %-16s %s\n  %-16s %s\n", "--help", "show this help", "--version", "show the version");
     fprintf(out, "\n\"%s COMMAND --help\" shows the flags of a command.\n", in->program);
 }
 
