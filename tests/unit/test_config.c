@@ -166,6 +166,27 @@ static void every_documented_key_loads(void **state)
     config_free(c);
 }
 
+static void the_example_loads(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    lb_error error = {0};
+    arena memory = {0};
+    transport_choice choices[TRANSPORT_KINDS];
+
+    if (config_load(TESTS_DIR "/../docs/reference/lightbus.yaml", &c, &error) != LB_OK ||
+        config_transports(c, slice_of("images"), NULL, "redis:", &memory, choices, &error) != LB_OK)
+        fail_msg("%s", error.message);
+    assert_string_equal(choices[TRANSPORT_RPC].url, "redis://images.example.org/0");
+    assert_string_equal(choices[TRANSPORT_RESULT].url, "redis://images.example.org/0");
+    assert_string_equal(choices[TRANSPORT_EVENT].url,
+                        "redis://redis.example.org/0?acknowledgement_timeout=60&max_stream_length=1000000");
+    assert_int_equal(config_int(c, "apis.*.rpc_timeout", slice_of("images")), 120);
+    assert_false(config_validates(c, false, slice_of("images")));
+    arena_free(&memory);
+    config_free(c);
+}
+
 static void nothing_is_all_default(void **state)
 {
     (void)state;
@@ -457,6 +478,7 @@ int main(void)
         cmocka_unit_test(places_that_cannot_be_read),
         cmocka_unit_test(many_keys_and_aliases_take_no_long),
         cmocka_unit_test(every_documented_key_loads),
+        cmocka_unit_test(the_example_loads),
         cmocka_unit_test(nothing_is_all_default),
         cmocka_unit_test(yaml_means_what_python_reads),
         cmocka_unit_test(json_is_read_with_places),
