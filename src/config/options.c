@@ -478,15 +478,14 @@ static const option *member_of(const option *dict, lb_slice name)
 
 const option *option_at(const char *path)
 {
-    const option *o = &config_options;
+    const option *o = &config_options, *apis = NULL;
 
     while (o && *path) {
         size_t size = strcspn(path, ".");
-        if (o->kind == OPTION_APIS) { /* the name of an API, or "*" */
-            path += size + (path[size] == '.');
-            size = strcspn(path, ".");
-        }
-        o = member_of(o, (lb_slice){path, size});
+        if (o->kind == OPTION_APIS && o != apis) /* the name of an API, or "*": the section is its own row */
+            apis = o;
+        else
+            o = member_of(o, (lb_slice){path, size});
         path += size + (path[size] == '.');
     }
     return o;

@@ -1,5 +1,6 @@
 /* Configurations of any bytes: refused with a place, or a configuration whose every option can be read. The
  * first byte says JSON ("j") or YAML. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "config/config.h"

@@ -352,7 +352,7 @@ static void shared_objects_bring_transports(void **state)
 typedef struct web_server {
     int listening, port;
     const char *answer; /* NULL: it never comes */
-    size_t repeat;      /* how often the last byte is sent again */
+    size_t more;        /* so many bytes of a comment follow */
     pthread_t thread;
 } web_server;
 
@@ -366,8 +366,9 @@ static void *serve_once(void *argument)
     if (got > 0 && s->answer) {
         size_t size = strlen(s->answer);
         bool sent = send(fd, s->answer, size, MSG_NOSIGNAL) == (ssize_t)size;
-        for (size_t i = 0; sent && i < s->repeat; i++)
-            sent = send(fd, s->answer + size - 1, 1, MSG_NOSIGNAL) == 1;
+        memset(request, '#', sizeof request);
+        for (size_t i = 0; sent && i < s->more; i += sizeof request)
+            sent = send(fd, request, sizeof request, MSG_NOSIGNAL) == (ssize_t)sizeof request;
         shutdown(fd, SHUT_WR);
     }
     while (read(fd, request, sizeof request) > 0)
@@ -392,9 +393,9 @@ static char *web_url(web_server *s, const char *path)
 }
 
 /* Opens the bus with what the server answers; *name is its service_name, or "" with the error. */
-static lb_status open_url(const char *path, const char *answer, size_t repeat, char name[64], lb_error *error)
+static lb_status open_url(const char *path, const char *answer, size_t more, char name[64], lb_error *error)
 {
-    web_server s = {.answer = answer, .repeat = repeat};
+    web_server s = {.answer = answer, .more = more};
     char *url = web_url(&s, path);
     lb_bus *bus = lb_open(&(lb_options){.config = url}, error);
 
