@@ -28,6 +28,9 @@ typedef struct invocation {
     const char *bus;                                           /* run */
     const char *json, *timeout, *trace;                        /* call, fire */
     const char *events_count, *since;                          /* listen */
+    const char *api, *event, *id, *native_id, *event_version;  /* inspect: which events */
+    const char *json_path, *from, *to, *internal;
+    const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
 } invocation;
 
 typedef struct flag {
@@ -50,7 +53,7 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */

@@ -14,8 +14,6 @@ typedef struct step {
     struct step *next;
 } step;
 
-typedef enum comparison { EQUAL, DIFFERENT, LESS, AT_MOST, GREATER, AT_LEAST } comparison;
-
 struct json_path {
     step *first;
     comparison comparison;
@@ -23,6 +21,42 @@ struct json_path {
     const lb_value *value; /* the same as JSON; NULL: it is none */
     bool quoted;           /* it is a text even if it looks like a number */
 };
+
+/* ---- Comparisons ------------------------------------------------------------------------------------ */
+
+bool comparison_read(const char **at, comparison *result)
+{
+    static const struct {
+        const char *text;
+        comparison comparison;
+    } all[] = {{"<=", AT_MOST}, {">=", AT_LEAST}, {"!=", DIFFERENT}, {"==", EQUAL},
+               {"<", LESS},     {">", GREATER},   {"=", EQUAL}}; /* the longer ones first */
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strncmp(*at, all[i].text, strlen(all[i].text)) == 0) {
+            *result = all[i].comparison;
+            *at += strlen(all[i].text);
+            return true;
+        }
+    return false;
+}
+
+bool comparison_holds(comparison c, int order)
+{
+    switch (c) {
+    case EQUAL:
+        return order == 0;
+    case DIFFERENT:
+        return order != 0;
+    case LESS:
+        return order < 0;
+    case AT_MOST:
+        return order <= 0;
+    case GREATER:
+        return order > 0;
+    default:
+        return order >= 0;
+    }
+}
 
 /* ---- Reading ---------------------------------------------------------------------------------------- */
 
@@ -111,23 +145,6 @@ static lb_status read_steps(reader *r, step **first)
 
 static void skip_spaces(reader *r) { r->at += strspn(r->at, " \t"); }
 
-static lb_status read_comparison(reader *r, comparison *result)
-{
-    static const struct {
-        const char *text;
-        comparison comparison;
-    } all[] = {{"<=", AT_MOST}, {">=", AT_LEAST}, {"!=", DIFFERENT}, {"==", EQUAL},
-               {"<", LESS},     {">", GREATER},   {"=", EQUAL}}; /* the longer ones first */
-    skip_spaces(r);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strncmp(r->at, all[i].text, strlen(all[i].text)) == 0) {
-            *result = all[i].comparison;
-            r->at += strlen(all[i].text);
-            return LB_OK;
-        }
-    return expected(r, "one of = != < <= > >=");
-}
-
 static lb_status read_value(reader *r, json_path *p)
 {
     skip_spaces(r);
@@ -154,8 +171,9 @@ lb_status json_path_parse(arena *memory, const char *text, const json_path **pat
     *p = (json_path){.first = NULL};
     skip_spaces(&r);
     lb_status status = read_steps(&r, &p->first);
-    if (status == LB_OK)
-        status = read_comparison(&r, &p->comparison);
+    skip_spaces(&r);
+    if (status == LB_OK && !comparison_read(&r.at, &p->comparison))
+        status = expected(&r, "one of = != < <= > >=");
     if (status == LB_OK)
         status = read_value(&r, p);
     *path = status == LB_OK ? p : NULL;
@@ -183,37 +201,20 @@ static long double number(const lb_value *v)
     }
 }
 
-static bool ordered(comparison c, int order)
-{
-    switch (c) {
-    case EQUAL:
-        return order == 0;
-    case DIFFERENT:
-        return order != 0;
-    case LESS:
-        return order < 0;
-    case AT_MOST:
-        return order <= 0;
-    case GREATER:
-        return order > 0;
-    default:
-        return order >= 0;
-    }
-}
-
 static bool numbers_match(const json_path *p, const lb_value *v)
 {
     long double a = number(v), b = number(p->value);
     if (a != a || b != b) /* NaN */
         return p->comparison == DIFFERENT;
-    return ordered(p->comparison, (a > b) - (a < b));
+    return comparison_holds(p->comparison, (a > b) - (a < b));
 }
 
 static bool texts_match(const json_path *p, lb_slice text)
 {
     size_t common = text.size < p->text.size ? text.size : p->text.size;
     int order = common ? memcmp(text.data, p->text.data, common) : 0;
-    return ordered(p->comparison, order ? order : (text.size > p->text.size) - (text.size < p->text.size));
+    return comparison_holds(p->comparison,
+                            order ? order : (text.size > p->text.size) - (text.size < p->text.size));
 }
 
 static bool fulfils(const json_path *p, const lb_value *v)

@@ -1,10 +1,16 @@
-/* Conditions on the content of an event: "address.city=London", "items[*].price >= 10", "$..id != 7". */
+/* Conditions on events. On their content: "address.city=London", "items[*].price >= 10", "$..id != 7". */
 #ifndef CLI_JSON_PATH_H
 #define CLI_JSON_PATH_H
 
 #include <lightbus/api.h>
 
 #include "../base/arena.h"
+
+typedef enum comparison { EQUAL, DIFFERENT, LESS, AT_MOST, GREATER, AT_LEAST } comparison;
+/* Reads one of = == != < <= > >= and moves *at behind it; false when there is none. */
+bool comparison_read(const char **at, comparison *result);
+/* Whether it holds between two things of which a comparison gave `order` (below 0, 0, above 0). */
+bool comparison_holds(comparison c, int order);
 
 typedef struct json_path json_path;
 
