@@ -47,6 +47,7 @@ struct lb_pending {
     enum { PENDING_CALL, PENDING_FIRE } kind;
     enum { PENDING_QUEUED, PENDING_SENT, PENDING_DONE } state;
     bool in_send; /* a thread that sends it reads its message */
+    bool orphan;  /* nobody waits for it: that thread frees it */
     arena memory; /* of the message */
     char id[UUID_TEXT + 1];
     union {

@@ -9,11 +9,13 @@
  */
 #include "bus.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST_QUEUED 64  /* calls that wait for each other before begin sends them */
 #define MOST_SENT   256 /* in one go */
+#define WITHDRAW_MS 100 /* how long a call that timed out waits for others to be sent, to withdraw */
 
 void client_init(struct client *c)
 {
@@ -145,6 +147,22 @@ static void take_result(struct client *c, const lb_result_message *r, pending_qu
 
 /* ---- Sending ---------------------------------------------------------------------------------------- */
 
+/* client.lock is held. No thread sends any longer; if calls were queued meanwhile, a thread that waits for one
+ * of them goes on with that, or the program's event loop does. */
+static void sending_ends(lb_bus *bus)
+{
+    struct client *c = &bus->client;
+    c->sending = false;
+    pthread_cond_broadcast(&c->send_free);
+    for (lb_pending *p = c->queue.first; p; p = p->next)
+        if (p->waiter) {
+            pthread_cond_signal(p->waiter);
+            break;
+        }
+    if (c->queue.first && bus->dispatch.event >= 0)
+        dispatch_wake(bus);
+}
+
 /* client.lock is held and released meanwhile; client.sending is false. Without `now`, the caller holds the lead
  * and fetches next. */
 static void send_queued(lb_bus *bus, bool now, pending_queue *callbacks)
@@ -169,11 +187,12 @@ static void send_queued(lb_bus *bus, bool now, pending_queue *callbacks)
     pthread_mutex_unlock(&c->lock);
     lb_status status = bus->transport->rpc->send(bus->self, messages, count, now, deadline, &error);
     pthread_mutex_lock(&c->lock);
-    c->sending = false;
-    pthread_cond_broadcast(&c->send_free);
+    sending_ends(bus);
     for (size_t i = 0; i < count; i++) {
         batch[i]->in_send = false;
-        if (status != LB_OK && batch[i]->state != PENDING_DONE) {
+        if (batch[i]->orphan)
+            pending_recycle(batch[i], &c->free, &c->free_count);
+        else if (status != LB_OK && batch[i]->state != PENDING_DONE) {
             pending_fail(batch[i], status, &error);
             call_done(c, batch[i], callbacks);
         }
@@ -192,15 +211,16 @@ static void withdraw(lb_bus *bus, lb_pending *p)
 {
     struct client *c = &bus->client;
     const lb_rpc_message *message = &p->message.rpc;
-    wait_for_sender(c);
-    if (c->failures)
+    int64_t patience = clock_in_ms(WITHDRAW_MS);
+    while (c->sending && monotonic_wait(&c->send_free, &c->lock, patience) != ETIMEDOUT)
+        ;
+    if (c->sending || c->failures)
         return;
     c->sending = true;
     pthread_mutex_unlock(&c->lock);
     bus->transport->rpc->withdraw(bus->self, &message, 1);
     pthread_mutex_lock(&c->lock);
-    c->sending = false;
-    pthread_cond_broadcast(&c->send_free);
+    sending_ends(bus);
 }
 
 lb_status client_flush(lb_bus *bus, lb_error *error)
@@ -226,16 +246,36 @@ static void hand_over_lead(struct client *c)
         pthread_cond_signal(&c->followers->wake);
 }
 
-/* client.lock is held and released meanwhile; nobody leads. Sends what is queued and takes results once. */
-static void lead(lb_bus *bus, int64_t deadline_ns, pending_queue *callbacks)
+/* client.lock is held and released meanwhile. Sends what is queued, if no other thread is sending (that one
+ * sees to the rest). The leader's own call must be on its way before it waits: false if it is not by the
+ * deadline. */
+static bool send_before_fetch(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pending_queue *callbacks)
+{
+    struct client *c = &bus->client;
+    if (!c->sending)
+        send_queued(bus, false, callbacks);
+    while (own && own->state == PENDING_QUEUED) {
+        if (!c->sending)
+            send_queued(bus, false, callbacks);
+        else if (monotonic_wait(&c->send_free, &c->lock, deadline_ns) == ETIMEDOUT && c->sending)
+            return false;
+    }
+    return true;
+}
+
+/* client.lock is held and released meanwhile; nobody leads. Sends what is queued and takes results once. `own`
+ * is the leader's own call, or NULL. */
+static void lead(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pending_queue *callbacks)
 {
     struct client *c = &bus->client;
     const lb_result_message *results;
     size_t count = 0;
     lb_error error = {0};
     c->fetching = true;
-    if (!c->sending)
-        send_queued(bus, false, callbacks);
+    if (!send_before_fetch(bus, own, deadline_ns, callbacks)) {
+        c->fetching = false;
+        return;
+    }
     if (c->callbacks && c->next_callback_timeout < deadline_ns)
         deadline_ns = c->next_callback_timeout;
     lb_status status = LB_OK;
@@ -291,7 +331,7 @@ static void wait_for_call(lb_bus *bus, lb_pending *p)
             if (sent)
                 withdraw(bus, p);
         } else if (!c->fetching) {
-            lead(bus, p->deadline_ns, &callbacks);
+            lead(bus, p, p->deadline_ns, &callbacks);
         } else if (c->queue.first && !c->sending) {
             send_queued(bus, true, &callbacks);
         } else {
@@ -305,7 +345,6 @@ static void wait_for_call(lb_bus *bus, lb_pending *p)
     }
     if (!c->fetching)
         hand_over_lead(c);
-    wait_until_sent(c, p);
     p->waiter = NULL;
     pthread_cond_destroy(&self.wake);
 }
@@ -411,7 +450,10 @@ lb_status lb_call_end(lb_pending *p, lb_value **result, lb_error *error)
         *result = p->result;
         p->result = NULL;
     }
-    pending_recycle(p, &c->free, &c->free_count);
+    if (p->in_send) /* its deadline has passed in the middle of a write: the sender frees it */
+        p->orphan = true;
+    else
+        pending_recycle(p, &c->free, &c->free_count);
     pthread_mutex_unlock(&c->lock);
     rpc_thread_goes_on(bus);
     return status;
@@ -459,7 +501,7 @@ void client_dispatch(lb_bus *bus)
     pending_queue callbacks = {0};
     pthread_mutex_lock(&c->lock);
     if (!c->fetching) {
-        lead(bus, clock_now(), &callbacks);
+        lead(bus, NULL, clock_now(), &callbacks);
         hand_over_lead(c);
     }
     pthread_mutex_unlock(&c->lock);

@@ -45,9 +45,9 @@ typedef struct caller {
     int batch;       /* so many at a time */
 } caller;
 
-static void end_call(shared *s, lb_pending *call, int id)
+/* `error` is that of lb_call_begin: a call may be refused there, when the schemas could not be loaded. */
+static void end_call(shared *s, lb_pending *call, int id, lb_error error)
 {
-    lb_error error = {0};
     lb_value *result = NULL;
     lb_status status = lb_call_end(call, &result, &error);
     s->outcomes[id] = status == LB_OK ? ANSWERED : NOT_ANSWERED;
@@ -70,11 +70,11 @@ static int call_in_batches(void *data)
     for (int start = c->first; start < c->last; start += c->batch) {
         lb_pending *calls[BATCH];
         int size = c->last - start < c->batch ? c->last - start : c->batch;
-        lb_error error = {0};
+        lb_error errors[BATCH] = {0};
         for (int i = 0; i < size; i++)
-            calls[i] = lb_call_begin(bus, "counter.count", LB_ARGS(LB("id", start + i)), NULL, &error);
+            calls[i] = lb_call_begin(bus, "counter.count", LB_ARGS(LB("id", start + i)), NULL, &errors[i]);
         for (int i = 0; i < size; i++)
-            end_call(c->shared, calls[i], start + i);
+            end_call(c->shared, calls[i], start + i, errors[i]);
     }
     lb_close(bus);
     shared_add(&c->shared->callers_done, 1);
@@ -171,7 +171,7 @@ static void s1_no_call_is_executed_twice(void **state)
     assert_int_equal(s->wrong_answers, 0);
     assert_int_equal(s->odd_statuses, 0);
     assert_true(s->answered > s->calls / 4); /* or nothing was shown */
-    assert_true(t.cuts > 0);
+    assert_true(t.cuts + t.kills > 0);
 }
 
 int main(void)

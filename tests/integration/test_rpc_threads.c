@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { THREADS = 8 };
 
@@ -207,19 +208,24 @@ static void everything_at_once_beside_an_event_loop(void **state)
     worker_stop(pid);
 }
 
+/* Ends without the exit handlers: what the parent's threads were using is lost memory here, and a leak to its
+ * checker. */
 static int call_in_child(void *data)
 {
     thread_work w = {.bus = data};
     for (int i = 0; i < 10; i++)
         call_one(&w, i);
     lb_close(data);
-    return w.wrong != 0;
+    _exit(w.wrong != 0);
 }
 
 static void a_fork_amid_the_calls_of_other_threads(void **state)
 {
     redis_server *server = *state;
     enum { FORKS = 20 };
+#ifdef __SANITIZE_THREAD__
+    skip(); /* it takes the parent's threads for alive in the child */
+#endif
     int *events = shared_memory(sizeof *events);
     pid_t pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = events});
     lb_bus *bus = math_open(server);

@@ -280,6 +280,7 @@ static actor *start(int (*play)(const actor_setup *), const actor_setup *setup)
     if (a->pid < 0)
         fail_msg("fork: %s", strerror(errno));
     if (a->pid == 0) {
+        free(a);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
         parent = pair[1];

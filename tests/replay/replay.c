@@ -1,5 +1,6 @@
 #include "replay.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -591,8 +592,10 @@ static bool hangs(const part *p)
 static void finish(run *r)
 {
     end_outage(r);
-    if (!r->failed && r->direction == AS_WORKER)
+    if (!r->failed && r->direction == AS_WORKER) {
         worker_probe(r);
+        await_handled(r, handled_before(r, HUGE_VAL), 5000);
+    }
     for (size_t i = 0; i < r->part_count; i++)
         if (r->parts[i].actor && r->direction == AS_WORKER)
             stop_worker(r, &r->parts[i], hangs(&r->parts[i]) ? SIGKILL : SIGTERM);

@@ -323,8 +323,14 @@ static lb_status connect_socket(conn *c, int64_t deadline_ns, lb_error *error)
         number = connect_address(c, (struct sockaddr *)&address, sizeof address, deadline_ns);
         return number ? lost_errno(c, error, number) : LB_OK;
     }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
+    /* An address first: that takes no lock, which a thread of the parent may hold in a forked child for ever.
+     */
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *list = NULL;
     int failed = getaddrinfo(o->host, o->port, &hints, &list);
+    if (failed == EAI_NONAME) {
+        hints.ai_flags = AI_ADDRCONFIG;
+        failed = getaddrinfo(o->host, o->port, &hints, &list);
+    }
     if (failed)
         return lost(c, error, failed == EAI_SYSTEM ? strerror(errno) : gai_strerror(failed));
     for (struct addrinfo *a = list; a && number; a = a->ai_next)
