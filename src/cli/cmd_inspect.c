@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOK_AGAIN_MS = 100, RETRY_MOST_MS = 5000, PROGRESS_MS = 200, FLUSH_MS = 100 };
+enum { LOOK_AGAIN_MS = 100, RETRY_MOST_MS = 5000, PROGRESS_MS = 100, FLUSH_MS = 100 };
 
 typedef struct inspection {
     const invocation *in;
@@ -141,15 +141,17 @@ static void show_progress(inspection *i, int64_t now)
 
 static void clear_progress(inspection *i)
 {
-    if (i->progress_shown)
-        fputs("\r\033[K", stderr);
+    if (!i->progress_shown)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr); /* before what stdout prints */
     i->progress_shown = false;
 }
 
 static void flush_output(inspection *i)
 {
     errno = 0;
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !i->write_error)
         i->write_error = errno ? errno : EIO;
     i->unflushed = false;
     i->flush_at = clock_now() + FLUSH_MS * CLOCK_MS;
@@ -166,8 +168,11 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
         return LB_OK;
     clear_progress(i);
+    errno = 0;
     if (!inspect_print(&i->printer, i->history, event))
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
+    if (ferror(stdout))
+        i->write_error = errno ? errno : EIO;
     i->printed++;
     if (i->left != UINT64_MAX)
         i->left--;
@@ -281,6 +286,7 @@ static int inspect_command(invocation *in)
     i.printer.validate = in->validate;
     i.printer.show_casting = in->show_casting;
     i.progress = isatty(STDERR_FILENO);
+    i.progress_at = clock_in_ms(PROGRESS_MS);
     if (!in->log_level)
         lb_log_set_level(LB_LOG_WARNING);
     if (read_flags(&i, &error) == LB_OK)
