@@ -210,6 +210,25 @@ static void rpc_seq(const run *r)
     worker_stop(w.pid, SIGTERM);
 }
 
+/* 999 other APIs are on the bus, and known to both sides: a call's cost does not grow with them. */
+static void rpc_seq_1000apis(const run *r)
+{
+    const char *schema =
+        "{\"events\":{\"e\":{\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":"
+        "\"integer\"}},\"required\":[\"x\"],\"additionalProperties\":false}}},\"rpcs\":{}}";
+    resp *c = resp_connect(r->server->port);
+    for (int i = 1; i < 1000; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "schema:other.api%d", i);
+        resp_command(c, "SET", key, schema, NULL);
+        resp_command(c, "SADD", "schemas", key + strlen("schema:"), NULL);
+    }
+    resp_flush(c);
+    resp_skip(c, 2 * 999);
+    resp_close(c);
+    rpc_seq(r);
+}
+
 typedef struct flight {
     lb_pending *call;
     int64_t begun_ns;
@@ -391,8 +410,13 @@ static const struct work {
     const char *name;
     void (*measure)(const run *r);
 } works[] = {
-    {"rpc_seq", rpc_seq},   {"rpc_c50", rpc_c50}, {"fire_p1", fire_p1},
-    {"fire_p64", fire_p64}, {"consume", consume}, {"worker_at_rest", worker_at_rest},
+    {"rpc_seq", rpc_seq},
+    {"rpc_seq_1000apis", rpc_seq_1000apis},
+    {"rpc_c50", rpc_c50},
+    {"fire_p1", fire_p1},
+    {"fire_p64", fire_p64},
+    {"consume", consume},
+    {"worker_at_rest", worker_at_rest},
 };
 
 static const struct work *find_work(const char *name)

@@ -8,6 +8,8 @@
 #include <lightbus/error.h>
 #include <lightbus/log.h>
 #include <lightbus/main.h>
+#include <lightbus/schema.h>
+#include <lightbus/types.h>
 #include <lightbus/value.h>
 #include <lightbus/version.h>
 

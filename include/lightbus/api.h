@@ -8,6 +8,7 @@
 #define LIGHTBUS_API_H
 
 #include <lightbus/error.h>
+#include <lightbus/types.h>
 #include <lightbus/value.h>
 
 #ifdef __cplusplus
@@ -30,6 +31,12 @@ typedef enum lb_datum_kind {
     LB_DATUM_STRN,  /* with a size */
     LB_DATUM_VALUE, /* an lb_value, NULL for null */
     LB_DATUM_JSON,  /* JSON text, checked before it is sent */
+    LB_DATUM_BYTES, /* the values of <lightbus/types.h> */
+    LB_DATUM_DATETIME,
+    LB_DATUM_DATE,
+    LB_DATUM_TIME,
+    LB_DATUM_DECIMAL, /* in str */
+    LB_DATUM_UUID,
 } lb_datum_kind;
 
 /* One C value on its way to the bus. Made by LB, LB_STRN, LB_JSON, LB_NULL; not by hand. */
@@ -43,6 +50,10 @@ typedef struct lb_datum {
         const char *str;
         lb_slice slice;
         const lb_value *value;
+        lb_datetime datetime;
+        lb_date date;
+        lb_time time;
+        lb_uuid uuid;
     } as;
 } lb_datum;
 
@@ -71,6 +82,10 @@ LB_DATUM_FROM_(uint, uint64_t, LB_DATUM_UINT, u)
 LB_DATUM_FROM_(float, double, LB_DATUM_FLOAT, f)
 LB_DATUM_FROM_(str, const char *, LB_DATUM_STR, str)
 LB_DATUM_FROM_(value, const lb_value *, LB_DATUM_VALUE, value)
+LB_DATUM_FROM_(datetime, lb_datetime, LB_DATUM_DATETIME, datetime)
+LB_DATUM_FROM_(date, lb_date, LB_DATUM_DATE, date)
+LB_DATUM_FROM_(time, lb_time, LB_DATUM_TIME, time)
+LB_DATUM_FROM_(uuid, lb_uuid, LB_DATUM_UUID, uuid)
 #undef LB_DATUM_FROM_
 static inline lb_datum lb_datum_same(lb_datum value) { return value; }
 static inline lb_datum lb_datum_strn(const char *data, size_t size)
@@ -79,6 +94,19 @@ static inline lb_datum lb_datum_strn(const char *data, size_t size)
     d.kind = LB_DATUM_STRN;
     d.as.slice.data = data;
     d.as.slice.size = size;
+    return d;
+}
+static inline lb_datum lb_datum_bytes(lb_bytes value)
+{
+    lb_datum d = lb_datum_strn((const char *)value.data, value.size);
+    d.kind = LB_DATUM_BYTES;
+    return d;
+}
+static inline lb_datum lb_datum_decimal(lb_decimal value)
+{
+    lb_datum d = lb_datum_null();
+    d.kind = LB_DATUM_DECIMAL;
+    d.as.str = value.text;
     return d;
 }
 static inline lb_datum lb_datum_json(const char *json)
@@ -106,6 +134,12 @@ inline lb_datum lb_datum_of(unsigned long long v) { return lb_datum_uint(v); }
 inline lb_datum lb_datum_of(double v) { return lb_datum_float(v); }
 inline lb_datum lb_datum_of(const char *v) { return lb_datum_str(v); }
 inline lb_datum lb_datum_of(const lb_value *v) { return lb_datum_value(v); }
+inline lb_datum lb_datum_of(lb_bytes v) { return lb_datum_bytes(v); }
+inline lb_datum lb_datum_of(lb_datetime v) { return lb_datum_datetime(v); }
+inline lb_datum lb_datum_of(lb_date v) { return lb_datum_date(v); }
+inline lb_datum lb_datum_of(lb_time v) { return lb_datum_time(v); }
+inline lb_datum lb_datum_of(lb_decimal v) { return lb_datum_decimal(v); }
+inline lb_datum lb_datum_of(lb_uuid v) { return lb_datum_uuid(v); }
 inline lb_datum lb_datum_of(lb_datum v) { return v; }
 lb_datum lb_datum_of(const void *) = delete; /* no pointer becomes a bool */
 #define LB_DATUM(value) lb_datum_of(value)
@@ -139,14 +173,20 @@ extern "C" {
         const char *: lb_datum_str,                                                                           \
         lb_value *: lb_datum_value,                                                                           \
         const lb_value *: lb_datum_value,                                                                     \
+        lb_bytes: lb_datum_bytes,\
+        lb_datetime: lb_datum_datetime,\
+        lb_date: lb_datum_date,\
+        lb_time: lb_datum_time,\
+        lb_decimal: lb_datum_decimal,\
+        lb_uuid: lb_datum_uuid,\
         lb_datum: lb_datum_same)(datum)
 /* A list of arguments, alive until the end of the enclosing block. Everything in it is borrowed. */
 #define LB_ARGS(...) ((const lb_arg[]){__VA_ARGS__, {NULL, {LB_DATUM_NULL, {0}}}})
 #endif
 
-/* One argument: LB("username", "admin"). `value` is a bool, a number, a string, an lb_value, or one of
- * LB_NULL, LB_STRN, LB_JSON. The declared type decides what is sent: before C23 `true` and `a == b` are int
- * to the compiler, and arrive as booleans where the signature says bool. */
+/* One argument: LB("username", "admin"). `value` is a bool, a number, a string, an lb_value, a value of
+ * <lightbus/types.h>, or one of LB_NULL, LB_STRN, LB_JSON. The declared type decides what is sent: before C23
+ * `true` and `a == b` are int to the compiler, and arrive as booleans where the signature says bool. */
 #define LB(name, value)     lb_arg_make((name), LB_DATUM(value))
 #define LB_NULL             lb_datum_null()
 #define LB_STRN(data, size) lb_datum_strn((data), (size)) /* a string with a size; may hold NUL characters */
@@ -206,6 +246,12 @@ LB_API const char *lb_message_str(const lb_message *message, const char *name);
 LB_API int64_t lb_message_int(const lb_message *message, const char *name);
 LB_API double lb_message_float(const lb_message *message, const char *name);
 LB_API bool lb_message_bool(const lb_message *message, const char *name);
+LB_API lb_bytes lb_message_bytes(const lb_message *message, const char *name);
+LB_API lb_datetime lb_message_datetime(const lb_message *message, const char *name);
+LB_API lb_date lb_message_date(const lb_message *message, const char *name);
+LB_API lb_time lb_message_time(const lb_message *message, const char *name);
+LB_API lb_decimal lb_message_decimal(const lb_message *message, const char *name);
+LB_API lb_uuid lb_message_uuid(const lb_message *message, const char *name);
 LB_API const lb_arg *lb_message_args(const lb_message *message);
 
 #ifdef __cplusplus
@@ -237,6 +283,13 @@ static inline const lb_message *lb_message_same_(const lb_message *message) { re
 #define lb_get_int(source, name)   lb_message_int(lb_message_of(source), (name))
 #define lb_get_float(source, name) lb_message_float(lb_message_of(source), (name))
 #define lb_get_bool(source, name)  lb_message_bool(lb_message_of(source), (name))
+/* Null, and what was asked for wrongly, reads as no bytes, 0001-01-01, midnight, "0" and zeros. */
+#define lb_get_bytes(source, name)    lb_message_bytes(lb_message_of(source), (name))
+#define lb_get_datetime(source, name) lb_message_datetime(lb_message_of(source), (name))
+#define lb_get_date(source, name)     lb_message_date(lb_message_of(source), (name))
+#define lb_get_time(source, name)     lb_message_time(lb_message_of(source), (name))
+#define lb_get_decimal(source, name)  lb_message_decimal(lb_message_of(source), (name))
+#define lb_get_uuid(source, name)     lb_message_uuid(lb_message_of(source), (name))
 /* All arguments, in the order of the message, as a list that ends with a NULL name. */
 #define lb_args(source) lb_message_args(lb_message_of(source))
 

@@ -10,6 +10,7 @@
 #include <lightbus/api.h>
 #include <lightbus/error.h>
 #include <lightbus/log.h>
+#include <lightbus/schema.h>
 #include <lightbus/value.h>
 
 #ifdef __cplusplus
@@ -29,7 +30,14 @@ typedef struct lb_options {
     unsigned flags;            /* LB_OPEN_... */
 } lb_options;
 
-#define LB_OPEN_STRICT_VALIDATION 1u /* refuse calls to an API whose schema is not on the bus */
+/* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed
+ * unchecked. No outgoing validation: of arguments that are sent and results of handlers; no incoming one: of
+ * arguments that handlers get and results of calls. No casting: handlers get JSON as it came, dates unread,
+ * absent fields of structs absent. */
+#define LB_OPEN_STRICT_VALIDATION      1u
+#define LB_OPEN_NO_OUTGOING_VALIDATION 2u
+#define LB_OPEN_NO_INCOMING_VALIDATION 4u
+#define LB_OPEN_NO_CASTING             8u
 
 /* Opens a bus. Connects at the first use, not here. `options` may be NULL: environment and defaults.
  * Returns NULL on failure: LB_CONFIG for a malformed URL or option, LB_UNSUPPORTED for an unknown transport,
@@ -151,10 +159,6 @@ LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
 
 /* ---- Looking at the bus ----------------------------------------------------------------------------- */
 
-/* The schemas known: of this process's APIs and of the others on the bus (loaded now). An owned dict of API
- * name to schema, as `lightbus dumpschema` writes it. Blocks on the transport for at most rpc_timeout_ms. */
-LB_API lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error);
-
 /* Which stored events to read. Zero means the default. Strings are copied. */
 typedef struct lb_history_options {
     const char *from, *to; /* the first and the last in time, both included: a native id, or a time as ISO 8601;
@@ -179,9 +183,10 @@ LB_API lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_his
 LB_API lb_status lb_history_next(lb_history *history, const lb_event **event, lb_error *error);
 /* Why the event last given cannot be understood (what is known of it is there), or NULL. Borrowed as it is. */
 LB_API const char *lb_history_problem(const lb_history *history);
-/* Does with the event last given what listening would: validates it against the schema of its API, and adds
- * the declared defaults that its arguments lack. LB_OK also where no schema is known, with *known false (may be
- * NULL). LB_UNKNOWN_MEMBER, LB_INVALID_ARGUMENTS; LB_MALFORMED for one with a problem. */
+/* Does with the event last given what listening would: validates it against the schema of its API, adds the
+ * declared defaults that its arguments lack and casts them to their types, whatever the settings of the API
+ * are. LB_OK also where no schema is known, with *known false (may be NULL). LB_UNKNOWN_MEMBER,
+ * LB_INVALID_ARGUMENTS; LB_MALFORMED for one with a problem. */
 LB_API lb_status lb_history_check(lb_history *history, bool *known, lb_error *error);
 LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
 

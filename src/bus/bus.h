@@ -1,6 +1,7 @@
 /* Inside the bus handle: what the files of src/bus share.
  *
  *   handle.c      lb_open, lb_close, names, fork           schemas.c   local and remote schemas
+ *   settings.c    what is done with an API's messages      schema_api.c  what programs do with schemas
  *   transports.c  the registry of transports               call.c      the client side of RPCs
  *   fire.c        firing events                            message.c   what handlers read and answer
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
@@ -33,6 +34,7 @@ typedef struct local_api {
 struct schemas {
     pthread_rwlock_t lock;
     map local;         /* API name -> local_api */
+    map loaded;        /* API name -> api_schema, by lb_schema_load */
     map remote;        /* API name -> api_schema */
     local_api **order; /* of registration */
     size_t count;
@@ -166,6 +168,13 @@ char *name_expand(const char *pattern, const char *what, lb_error *error);
  * separators become NULs. */
 lb_status names_split(char *list, lb_slice **api_names, lb_slice **event_names, size_t *count, lb_error *error);
 
+/* settings.c: what is done with the messages of an API */
+typedef struct api_settings {
+    bool strict_validation;
+    unsigned outgoing, incoming; /* MARSHAL_... */
+} api_settings;
+api_settings bus_settings(const lb_bus *bus, lb_slice api_name);
+
 /* schemas.c */
 void schemas_init(struct schemas *s);
 void schemas_free(struct schemas *s);
@@ -178,6 +187,8 @@ bool schemas_knows(lb_bus *bus, lb_slice api_name); /* without looking on the bu
 lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* The same unless that was done within the last `age_ms`. */
 void schemas_refresh(lb_bus *bus, int64_t age_ms);
+/* Logs every way in which a schema of this process breaks those who know the one that is live on the bus. */
+void schemas_compare_with_live(lb_bus *bus);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
  * logged: the event matters more. */

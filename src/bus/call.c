@@ -135,7 +135,9 @@ static void take_result(struct client *c, const lb_result_message *r, pending_qu
         error_text_read(r->result, r->trace, &error);
         pending_fail(p, LB_REMOTE_ERROR, &error);
     } else {
-        lb_status status = p->member ? result_accept(api, p->member, r->result, &error) : LB_OK;
+        lb_status status = p->member && bus_settings(p->bus, api).incoming & MARSHAL_VALIDATE
+                               ? result_accept(api, p->member, r->result, &error)
+                               : LB_OK;
         if (status != LB_OK)
             pending_fail(p, status, &error);
         else if (!(p->result = lb_value_copy(r->result)))
@@ -368,8 +370,7 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
     p->data = options->data;
     lb_kwarg *kwargs;
     size_t count;
-    lb_status status = pending_prepare(p, name, args, bus->flags & LB_OPEN_STRICT_VALIDATION, &api, &procedure,
-                                       &kwargs, &count, error);
+    lb_status status = pending_prepare(p, name, args, false, &api, &procedure, &kwargs, &count, error);
     if (status != LB_OK)
         return status;
     p->deadline_ns = clock_in_ms(p->timeout_ms);

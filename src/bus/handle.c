@@ -69,7 +69,8 @@ static lb_status take_number(int given, int otherwise, const char *name, int *re
 
 static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
 {
-    const unsigned known = LB_OPEN_STRICT_VALIDATION;
+    const unsigned known = LB_OPEN_STRICT_VALIDATION | LB_OPEN_NO_OUTGOING_VALIDATION |
+                           LB_OPEN_NO_INCOMING_VALIDATION | LB_OPEN_NO_CASTING;
     lb_status status;
     if (o->flags & ~known)
         return lb_error_set(error, LB_CONFIG, "lb_open: unknown bits 0x%x in flags", o->flags & ~known);

@@ -179,7 +179,8 @@ lb_status lb_history_check(lb_history *h, bool *known, lb_error *error)
         if (known)
             *known = true;
         message->args = NULL; /* made anew, with the defaults */
-        status = arguments_accept(m->api_name, member, &h->memory, &message->kwargs, &message->count, error);
+        status = arguments_accept(m->api_name, member, MARSHAL_VALIDATE | MARSHAL_CAST, &h->memory,
+                                  &message->kwargs, &message->count, error);
     }
     return status;
 }

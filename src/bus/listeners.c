@@ -278,13 +278,15 @@ static lb_status find_member(listener *l, const lb_event_message *e, lb_error *e
 {
     api_schema_unref(l->schema);
     l->schema = NULL;
-    return schemas_find(l->bus, e->api_name, e->event_name, true, false, &l->schema, &l->member, error);
+    bool strict = bus_settings(l->bus, e->api_name).strict_validation;
+    return schemas_find(l->bus, e->api_name, e->event_name, true, strict, &l->schema, &l->member, error);
 }
 
 /* Validates against the schema known; when that fails, against what is on the bus by now: the event may be
  * newer than the schema that we have, however young that is. */
 static lb_status accept(listener *l, const lb_event_message *e, lb_message *m, lb_error *error)
 {
+    const unsigned how = bus_settings(l->bus, e->api_name).incoming;
     lb_status status = LB_OK;
     if (!same_member(l, e))
         status = find_member(l, e, error);
@@ -292,12 +294,14 @@ static lb_status accept(listener *l, const lb_event_message *e, lb_message *m, l
         schemas_refresh(l->bus, 0);
         status = find_member(l, e, error);
     }
+    if (status == LB_UNKNOWN_MEMBER && !(how & MARSHAL_VALIDATE))
+        status = LB_OK; /* then nothing is known of it */
     if (status == LB_OK && l->member) {
-        status = arguments_accept(e->api_name, l->member, m->memory, &m->kwargs, &m->count, error);
+        status = arguments_accept(e->api_name, l->member, how, m->memory, &m->kwargs, &m->count, error);
         if (status != LB_OK && !l->member->row) {
             schemas_refresh(l->bus, 0);
             if (find_member(l, e, error) == LB_OK && l->member)
-                status = arguments_accept(e->api_name, l->member, m->memory, &m->kwargs, &m->count, error);
+                status = arguments_accept(e->api_name, l->member, how, m->memory, &m->kwargs, &m->count, error);
         }
     }
     m->member = l->member;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../schema/scalars.h"
+
 /* ---- Arguments -------------------------------------------------------------------------------------- */
 
 const lb_message *lb_request_message(const lb_request *request) { return &request->message; }
@@ -97,6 +99,65 @@ double lb_message_float(const lb_message *m, const char *name)
 bool lb_message_bool(const lb_message *m, const char *name)
 {
     return lb_value_bool(typed(m, name, 1u << LB_TYPE_BOOL, "which is not a bool"));
+}
+
+/* A string argument that can be read as that kind; NULL for null or after a misuse. */
+static const lb_value *scalar(const lb_message *m, const char *name, type_kind kind)
+{
+    char what[160];
+    snprintf(what, sizeof what, "which is not %s", scalar_example(kind));
+    const lb_value *value = typed(m, name, 1u << LB_TYPE_STR, what);
+    if (value && !scalar_reads(kind, json_slice(value))) {
+        misuse(m, name, what);
+        return NULL;
+    }
+    return value;
+}
+
+lb_bytes lb_message_bytes(const lb_message *m, const char *name)
+{
+    const lb_value *value = scalar(m, name, TYPE_BYTES);
+    lb_slice text = json_slice(value);
+    unsigned char *data = value ? arena_alloc(m->memory, base64_most(text.size)) : NULL;
+    size_t size = 0;
+    if (data)
+        base64_decode(text, data, &size);
+    return lb_bytes_make(data ? data : (const void *)"", size);
+}
+
+lb_datetime lb_message_datetime(const lb_message *m, const char *name)
+{
+    lb_datetime result = lb_datetime_make(1, 1, 1, 0, 0, 0, false);
+    lb_value_datetime(scalar(m, name, TYPE_DATETIME), &result);
+    return result;
+}
+
+lb_date lb_message_date(const lb_message *m, const char *name)
+{
+    lb_date result = lb_date_make(1, 1, 1);
+    lb_value_date(scalar(m, name, TYPE_DATE), &result);
+    return result;
+}
+
+lb_time lb_message_time(const lb_message *m, const char *name)
+{
+    lb_time result = lb_time_make(0, 0, 0);
+    lb_value_time(scalar(m, name, TYPE_TIME), &result);
+    return result;
+}
+
+lb_decimal lb_message_decimal(const lb_message *m, const char *name)
+{
+    lb_decimal result = lb_decimal_make("0");
+    lb_value_decimal(scalar(m, name, TYPE_DECIMAL), &result);
+    return result;
+}
+
+lb_uuid lb_message_uuid(const lb_message *m, const char *name)
+{
+    lb_uuid result = {{0}};
+    lb_value_uuid(scalar(m, name, TYPE_UUID), &result);
+    return result;
 }
 
 const lb_arg *lb_message_args(const lb_message *message)
@@ -258,8 +319,9 @@ lb_status lb_return_datum(lb_request *request, lb_datum value)
     lb_error error = {0};
     if (request->answered || request->deferred)
         return answered_twice(request);
-    lb_status status =
-        result_encode(request->message.api_name, request->message.member, &value, request->out, &error);
+    lb_status status = result_encode(request->message.api_name, request->message.member,
+                                     bus_settings(request->message.bus, request->message.api_name).outgoing,
+                                     &value, request->out, &error);
     request->answered = true;
     if (status != LB_OK) { /* S5: the caller learns of it */
         lb_log(LB_LOG_ERROR, "call %s: %s", lb_request_id(request), error.message);

@@ -58,11 +58,15 @@ lb_status pending_prepare(lb_pending *p, const char *name, const lb_arg *args, b
     lb_status status = name_split(name, api, member, error);
     if (status != LB_OK)
         return status;
-    status = schemas_find(p->bus, *api, *member, p->kind == PENDING_FIRE, api_required, &p->schema, &p->member,
-                          error);
+    const api_settings settings = bus_settings(p->bus, *api);
+    bool is_event = p->kind == PENDING_FIRE;
+    api_required = api_required || settings.strict_validation;
+    status = schemas_find(p->bus, *api, *member, is_event, api_required, &p->schema, &p->member, error);
+    if (status == LB_UNKNOWN_MEMBER && !is_event && !(settings.outgoing & MARSHAL_VALIDATE))
+        status = LB_OK; /* the worker may know better */
     if (status != LB_OK)
         return status;
-    status = arguments_encode(*api, p->member, args, &p->memory, kwargs, count, error);
+    status = arguments_encode(*api, p->member, settings.outgoing, args, &p->memory, kwargs, count, error);
     if (status != LB_OK)
         return status;
     char *copy = arena_copy(&p->memory, name, strlen(name));

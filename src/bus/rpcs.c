@@ -69,8 +69,8 @@ static void answer(lb_request *r)
         refuse(r, "UnknownProcedure", error.message);
         return;
     }
-    if (arguments_accept(rpc->api_name, r->message.member, r->message.memory, &r->message.kwargs,
-                         &r->message.count, &error) != LB_OK) {
+    if (arguments_accept(rpc->api_name, r->message.member, bus_settings(r->message.bus, rpc->api_name).incoming,
+                         r->message.memory, &r->message.kwargs, &r->message.count, &error) != LB_OK) {
         refuse(r, "InvalidArguments", error.message);
         return;
     }

@@ -1,8 +1,11 @@
-/* What this process knows of the APIs on the bus: its own, and those that others publish. Local ones win. */
+/* What this process knows of the APIs on the bus: its own, those loaded from files, and those that others
+ * publish. They count in this order. */
 #include "bus.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "../schema/compatibility.h"
 
 #define LOOK_AGAIN_MS     1000 /* an unknown API or member is looked for on the bus this often, at most */
 #define REFRESH_SHARE(ms) ((ms)*4 / 5) /* of the TTL, as Python does */
@@ -26,8 +29,11 @@ void schemas_free(struct schemas *s)
         local_free(s->order[i]);
     for (map_entry *e = NULL; (e = map_next(&s->remote, e));)
         api_schema_unref(e->value);
+    for (map_entry *e = NULL; (e = map_next(&s->loaded, e));)
+        api_schema_unref(e->value);
     free(s->order);
     map_free(&s->local);
+    map_free(&s->loaded);
     map_free(&s->remote);
     pthread_rwlock_destroy(&s->lock);
     pthread_mutex_destroy(&s->loading);
@@ -241,7 +247,9 @@ static void look_up(struct schemas *s, lb_slice api_name, lb_slice name, bool is
 {
     pthread_rwlock_rdlock(&s->lock);
     const local_api *local = map_get(&s->local, api_name.data, api_name.size);
-    *schema = local ? local->schema : map_get(&s->remote, api_name.data, api_name.size);
+    *schema = local ? local->schema : map_get(&s->loaded, api_name.data, api_name.size);
+    if (!*schema)
+        *schema = map_get(&s->remote, api_name.data, api_name.size);
     *schema = *schema ? api_schema_ref(*schema) : NULL;
     pthread_rwlock_unlock(&s->lock);
     *member = *schema ? api_schema_find(*schema, name, is_event) : NULL;
@@ -268,9 +276,9 @@ static lb_status unknown_api(struct schemas *s, lb_slice api_name, lb_error *err
 {
     buffer names = {0};
     pthread_rwlock_rdlock(&s->lock);
-    const map *both[] = {&s->local, &s->remote};
-    for (int i = 0; i < 2; i++)
-        for (map_entry *e = NULL; (e = map_next(both[i], e)) && names.size < 300;)
+    const map *all[] = {&s->local, &s->loaded, &s->remote};
+    for (int i = 0; i < 3; i++)
+        for (map_entry *e = NULL; (e = map_next(all[i], e)) && names.size < 300;)
             buffer_printf(&names, "%s%s", names.size ? ", " : "", e->key);
     pthread_rwlock_unlock(&s->lock);
     const char *known = buffer_text(&names);
@@ -318,37 +326,51 @@ bool schemas_knows(lb_bus *bus, lb_slice api_name)
     return known;
 }
 
-/* ---- For people ------------------------------------------------------------------------------------- */
+/* ---- A new version of an API that is live --------------------------------------------------------------- */
 
-static void dump_one(buffer *out, const char *name, const api_schema *schema)
+struct comparison {
+    lb_bus *bus;
+    size_t breaks;
+};
+
+static void log_break(void *data, bool breaks, const char *text)
 {
-    if (out->size > 1)
-        buffer_char(out, ',');
-    buffer_json_string(out, name, strlen(name));
-    buffer_char(out, ':');
-    lb_slice json = api_schema_json(schema);
-    buffer_add(out, json.data, json.size);
+    (void)data;
+    if (breaks)
+        lb_log(LB_LOG_WARNING, "this worker breaks the API that is live on the bus: %s", text);
 }
 
-lb_status lb_schema_dump(lb_bus *bus, lb_value **schemas, lb_error *error)
+static void compare_one(lb_slice api_name, lb_slice json, void *data)
 {
-    struct schemas *s = &bus->schemas;
-    buffer out = {0};
-    *schemas = NULL;
-    bus_check_fork(bus);
-    lb_status status = schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), error);
+    struct comparison *c = data;
+    lb_value *live = NULL, *ours = NULL;
+    const local_api *local = schemas_local(c->bus, api_name);
+    api_schema *checked = NULL;
+    if (!local || slice_equal(json, api_schema_json(local->schema)) ||
+        api_schema_from_json(api_name, json, &checked, NULL) != LB_OK) /* bounded, or not looked at */
+        return;
+    lb_slice text = api_schema_json(local->schema);
+    if (lb_value_parse(json.data, json.size, &live, NULL) == LB_OK &&
+        lb_value_parse(text.data, text.size, &ours, NULL) == LB_OK)
+        c->breaks += compatibility_check(api_name, live, ours, log_break, NULL);
+    lb_value_free(live);
+    lb_value_free(ours);
+    api_schema_unref(checked);
+}
+
+void schemas_compare_with_live(lb_bus *bus)
+{
+    struct comparison c = {.bus = bus};
+    lb_error error = {0};
+    if (!bus->schemas.count)
+        return;
+    pthread_mutex_lock(&bus->schemas.loading);
+    lb_status status =
+        bus->transport->schema->load(bus->self, compare_one, &c, clock_in_ms(bus->rpc_timeout_ms), &error);
+    pthread_mutex_unlock(&bus->schemas.loading);
     if (status != LB_OK)
-        return status;
-    buffer_char(&out, '{');
-    pthread_rwlock_rdlock(&s->lock);
-    for (size_t i = 0; i < s->count; i++)
-        dump_one(&out, s->order[i]->api->name, s->order[i]->schema);
-    for (map_entry *e = NULL; (e = map_next(&s->remote, e));)
-        dump_one(&out, e->key, e->value);
-    pthread_rwlock_unlock(&s->lock);
-    buffer_char(&out, '}');
-    status = out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while dumping schemas")
-                        : lb_value_parse(out.data, out.size, schemas, error);
-    buffer_free(&out);
-    return status;
+        lb_log(LB_LOG_WARNING, "the schemas were not compared with those on the bus: %s", error.message);
+    else if (c.breaks)
+        lb_log(LB_LOG_WARNING, "%zu break%s; see docs/how-to/change-an-api.md", c.breaks,
+               c.breaks > 1 ? "s" : "");
 }

@@ -197,6 +197,7 @@ static bool start_threads(lb_bus *bus)
 
 static lb_status publish(lb_bus *bus, lb_error *error)
 {
+    schemas_compare_with_live(bus);
     lb_status status = schemas_store(bus, clock_in_ms(bus->rpc_timeout_ms), error);
     return status == LB_OK ? schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), error) : status;
 }

@@ -25,7 +25,9 @@ typedef struct invocation {
     size_t count;
     const char *help;
     const char *url, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                           /* run */
+    const char *bus;                                           /* run, dumpschema */
+    const char *schema;                                        /* run */
+    const char *out;                                           /* dumpschema */
     const char *json, *timeout, *trace;                        /* call, fire */
     const char *events_count, *since;                          /* listen */
     const char *api, *event, *id, *native_id, *event_version;  /* inspect: which events */
@@ -53,7 +55,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
+    cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */
@@ -77,6 +80,9 @@ const char *hint(const suggestion *s, char out[HINT_SIZE]);
 
 /* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
 lb_bus *cli_open(const invocation *in, lb_options options);
+
+/* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
+int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);
 
 /* ---- terminal.c: output for people and for pipes */
 

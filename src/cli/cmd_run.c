@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-static int show_failure(const invocation *in, lb_error *error, lb_status status, const char *what)
+int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what)
 {
     if (!error->message[0])
         lb_error_set(error, status, "%s: %s", what, lb_status_text(status));
@@ -18,7 +18,7 @@ static int serve(const invocation *in, lb_bus *bus)
     lb_status status = lb_run(bus, LB_RUN_SIGNALS, &error);
 
     if (status != LB_OK)
-        return show_failure(in, &error, status, "the worker ended");
+        return setup_failure(in, &error, status, "the worker ended");
     fprintf(stderr, "%sLightbus has stopped.\n", isatty(STDERR_FILENO) ? "\n" : ""); /* below a ^C */
     return CLI_OK;
 }
@@ -47,7 +47,11 @@ static int run(invocation *in)
         goto out;
     status = setup(bus, &error);
     if (status != LB_OK) {
-        show_failure(in, &error, status, "lb_setup failed");
+        setup_failure(in, &error, status, "lb_setup failed");
+        goto out;
+    }
+    if (in->schema && lb_schema_load(bus, in->schema, &error) != LB_OK) {
+        failure(in, &error);
         goto out;
     }
     banner_print(stderr, bus, module);
@@ -59,7 +63,9 @@ out:
 }
 
 static const flag flags[] = {
-    {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 0, true},
+    {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 'b', true},
+    {"schema", "PATH", "load schemas: a file, a folder, or - (stdin)", offsetof(invocation, schema), 'm',
+     false},
     {0},
 };
 

@@ -107,14 +107,14 @@ static void enum_keys(buffer *out, const type *t)
 }
 
 /* "properties", "required" and "additionalProperties" of a dict with these members. */
-static void properties_keys(buffer *out, const parameter *parameters, size_t count,
+static void properties_keys(buffer *out, const parameter *parameters, size_t count, bool open,
                             void (*write)(buffer *out, const parameter *p))
 {
     size_t required = 0;
 
     text_key(out, "type", "object");
     key(out, "additionalProperties");
-    buffer_literal(out, "false");
+    buffer_str(out, open ? "true" : "false");
     key(out, "properties");
     buffer_char(out, '{');
     for (size_t i = 0; i < count; i++) {
@@ -135,18 +135,18 @@ static void properties_keys(buffer *out, const parameter *parameters, size_t cou
         buffer_char(out, ']');
 }
 
-static void type_keys(buffer *out, const type *t);
+static void type_keys(buffer *out, const type *t, bool titled);
 
 static void write_field(buffer *out, const parameter *field)
 {
     buffer_char(out, '{');
-    type_keys(out, field->type);
+    type_keys(out, field->type, false);
     default_key(out, field->default_value);
     buffer_char(out, '}');
 }
 
-/* The keys of a type that is neither union nor optional. */
-static void plain_keys(buffer *out, const type *t)
+/* The keys of a type that is neither union nor optional. `titled`: a title is there already. */
+static void plain_keys(buffer *out, const type *t, bool titled)
 {
     switch (t->kind) {
     case TYPE_NULL:
@@ -192,7 +192,9 @@ static void plain_keys(buffer *out, const type *t)
         enum_keys(out, t);
         return;
     case TYPE_STRUCT:
-        properties_keys(out, t->fields, t->count, write_field);
+        if (t->title && !titled)
+            text_key(out, "title", t->title);
+        properties_keys(out, t->fields, t->count, false, write_field);
         return;
     case TYPE_ANY:
     case TYPE_UNION:
@@ -204,7 +206,7 @@ static void plain_keys(buffer *out, const type *t)
 static void write_branch(buffer *out, const type *t, const lb_value *default_value)
 {
     buffer_char(out, '{');
-    plain_keys(out, t);
+    plain_keys(out, t, false);
     default_key(out, default_value);
     buffer_char(out, '}');
 }
@@ -228,12 +230,12 @@ static void any_of_key(buffer *out, const type *t, bool with_null, const lb_valu
     buffer_char(out, ']');
 }
 
-static void type_keys(buffer *out, const type *t)
+static void type_keys(buffer *out, const type *t, bool titled)
 {
     if (t->kind == TYPE_UNION || t->kind == TYPE_OPTIONAL)
         any_of_key(out, t, t->kind == TYPE_OPTIONAL, NULL);
     else
-        plain_keys(out, t);
+        plain_keys(out, t, titled);
 }
 
 /* A default of null shows as a branch for null, also where `any` would take it. */
@@ -254,7 +256,7 @@ static void write_parameter(buffer *out, const parameter *p)
 void json_schema_of_type(buffer *out, const type *t)
 {
     buffer_char(out, '{');
-    type_keys(out, t);
+    type_keys(out, t, false);
     buffer_char(out, '}');
 }
 
@@ -278,13 +280,13 @@ void json_schema_of_member(buffer *out, lb_slice api_name, const signature *s, b
     buffer_char(out, '{');
     key(out, "parameters");
     begin_titled(out, api_name, s, is_event, "parameters");
-    properties_keys(out, s->parameters, s->count, write_parameter);
+    properties_keys(out, s->parameters, s->count, s->open, write_parameter);
     buffer_char(out, '}');
     if (!is_event) {
         key(out, "response");
         begin_titled(out, api_name, s, is_event, "response");
         if (s->result)
-            type_keys(out, s->result);
+            type_keys(out, s->result, true);
         buffer_char(out, '}');
     }
     buffer_char(out, '}');

@@ -4,6 +4,7 @@
 #include "json_schema.h"
 
 #include "../base/json.h"
+#include "type.h"
 #include "validator_node.h"
 
 typedef const lb_value value;
@@ -22,6 +23,14 @@ static bool is_identifier(lb_slice name)
             return false;
     }
     return name.size > 0;
+}
+
+/* Of a struct: no word of the grammar. */
+static bool is_type_name(lb_slice name)
+{
+    type_kind kind;
+
+    return is_identifier(name) && !type_kind_of(name, &kind);
 }
 
 static bool lists(value *names, lb_slice name)
@@ -107,6 +116,11 @@ static void print_object(buffer *out, value *schema)
     value *properties = lb_value_get(schema, "properties");
 
     if (has_struct_form(schema)) {
+        value *title = lb_value_get(schema, "title");
+        if (is_str(title) && is_type_name(json_slice(title))) {
+            buffer_str(out, lb_value_str(title));
+            buffer_char(out, ' ');
+        }
         buffer_str(out, lb_value_count(properties) ? "{ " : "{");
         print_parameters(out, schema);
         buffer_str(out, lb_value_count(properties) ? " }" : "}");
@@ -245,6 +259,8 @@ void json_schema_print_signature(buffer *out, lb_slice name, const lb_value *par
     buffer_add(out, name.data, name.size);
     buffer_char(out, '(');
     print_parameters(out, parameters);
+    if (lb_value_bool(lb_value_get(parameters, "additionalProperties")))
+        buffer_str(out, lb_value_count(lb_value_get(parameters, "properties")) ? ", ..." : "...");
     buffer_char(out, ')');
     if (lb_value_get(response, "type") || lb_value_get(response, "anyOf") || lb_value_get(response, "enum")) {
         buffer_literal(out, " -> ");

@@ -5,7 +5,9 @@
 #include <math.h>
 
 #include "../base/json.h"
+#include "cast.h"
 #include "line.h"
+#include "scalars.h"
 #include "schema.h"
 #include "suggest.h"
 #include "type.h"
@@ -15,6 +17,7 @@ typedef struct subject { /* whose argument or result is at hand */
     lb_slice api_name;
     const member_schema *member; /* may be NULL */
     lb_status status;            /* of a refusal: LB_INVALID_ARGUMENTS or LB_INVALID_RESULT */
+    bool validates;
     lb_error *error;
 } subject;
 
@@ -119,7 +122,7 @@ static lb_status no_memory(const subject *s)
 
 /* ---- One value -------------------------------------------------------------------------------------- */
 
-static bool is_tree(const lb_datum *d) { return d->kind == LB_DATUM_VALUE || d->kind == LB_DATUM_JSON; }
+static bool is_plain_scalar(const lb_datum *d) { return d->kind < LB_DATUM_VALUE; }
 
 /* Of a scalar. A double counts as a fraction even when it is whole: its JSON form is 3.0. */
 static types types_of_datum(const lb_datum *d)
@@ -262,7 +265,7 @@ static lb_status encode_scalar(const subject *s, lb_slice name, const validator 
         return refuse(s, name, "", "expected a finite number: JSON has neither NaN nor infinities");
     if (!write_scalar(out, d))
         return refuse(s, name, "", "the string is not UTF-8");
-    if (takes(v, types_of_datum(d)))
+    if (!s->validates || takes(v, types_of_datum(d)))
         return out->failed ? no_memory(s) : LB_OK;
     return check_text(s, name, v, out, start, !(v->types & types_of_datum(d)));
 }
@@ -274,7 +277,7 @@ static lb_status encode_value(const subject *s, lb_slice name, const validator *
 
     if (!json_is_finite(value))
         return refuse(s, name, "", "holds NaN or an infinity, which JSON has not");
-    if (!validator_check(v, value, &why))
+    if (s->validates && !validator_check(v, value, &why))
         return refuse(s, name, why.path, why.reason);
     json_write(out, value);
     return out->failed ? no_memory(s) : LB_OK;
@@ -297,8 +300,27 @@ static lb_status encode_json(const subject *s, lb_slice name, const validator *v
     return status;
 }
 
+static lb_status encode(const subject *s, lb_slice name, const validator *v, const lb_datum *d, buffer *out);
+
+/* One of the values of types.h goes on as its text. */
+static lb_status encode_typed(const subject *s, lb_slice name, const validator *v, const lb_datum *d,
+                              buffer *out)
+{
+    buffer text = {0};
+    const char *problem = scalar_write(&text, d);
+    lb_datum str = lb_datum_strn(text.data ? text.data : "", text.size);
+    lb_status status = text.failed ? no_memory(s)
+                       : problem   ? refuse(s, name, "", problem)
+                                   : encode(s, name, v, &str, out);
+
+    buffer_free(&text);
+    return status;
+}
+
 static lb_status encode(const subject *s, lb_slice name, const validator *v, const lb_datum *d, buffer *out)
 {
+    if (datum_is_scalar(d))
+        return encode_typed(s, name, v, d, out);
     if (d->kind == LB_DATUM_VALUE)
         return encode_value(s, name, v, d->as.value, out);
     if (d->kind == LB_DATUM_JSON)
@@ -333,7 +355,7 @@ static lb_status encode_argument(const subject *s, const validator *v, const lb_
 
     if (encode_plain_string(v, d, memory, kwarg))
         return LB_OK;
-    if (!is_tree(d)) {
+    if (is_plain_scalar(d)) {
         out.capacity = most_bytes(d);
         out.data = arena_alloc(memory, out.capacity);
         if (!out.data)
@@ -369,7 +391,7 @@ static lb_status argument_schema(const subject *s, const validator *v, property_
     *schema = p ? p->schema : v ? v->additional : NULL;
     if (p)
         return property_set_add(seen, (size_t)(p - v->properties)) ? LB_OK : refuse_duplicate(s, name);
-    if (v && v->closed)
+    if (v && v->closed && s->validates)
         return refuse_unexpected(s, name);
     return is_repeated(kwargs, index) ? refuse_duplicate(s, name) : LB_OK;
 }
@@ -388,7 +410,7 @@ static lb_status check_whole(const subject *s, const validator *v, lb_kwarg *kwa
 {
     violation why;
 
-    if (!v || ((v->types & TYPES_OBJECT) && !v->any_of_count && !v->enumeration && !v->constant))
+    if (!v || !v->whole)
         return LB_OK;
     for (size_t i = 0; i < count; i++) {
         lb_status status =
@@ -400,10 +422,45 @@ static lb_status check_whole(const subject *s, const validator *v, lb_kwarg *kwa
                                                           : refuse_violation(s, (lb_slice){NULL, 0}, &why);
 }
 
-lb_status arguments_encode(lb_slice api_name, const member_schema *member, const lb_arg *args, arena *memory,
-                           lb_kwarg **kwargs, size_t *count, lb_error *error)
+/* What the receiver will not be able to read as its type is refused here already. */
+static lb_status check_cast(const subject *s, lb_slice name, const type *t, lb_slice json)
 {
-    const subject s = {api_name, member, LB_INVALID_ARGUMENTS, error};
+    arena memory = {0};
+    const lb_value *value = NULL;
+    violation why;
+    lb_status status = json_parse(&memory, json.data, json.size, &value, s->error);
+
+    if (status == LB_OK && !type_fits(t, value, &why))
+        status = refuse(s, name, why.path, why.reason);
+    arena_free(&memory);
+    return status;
+}
+
+static const parameter *find_parameter(const signature *declared, lb_slice name)
+{
+    for (size_t i = 0; i < declared->count; i++)
+        if (slice_equal(declared->parameters[i].name, name))
+            return &declared->parameters[i];
+    return NULL;
+}
+
+static lb_status check_casts(const subject *s, const lb_arg *args, const lb_kwarg *kwargs, size_t count)
+{
+    lb_status status = LB_OK;
+
+    for (size_t i = 0; status == LB_OK && i < count; i++) {
+        const parameter *p = find_parameter(s->member->declared, kwargs[i].name);
+        bool is_int = args[i].value.kind == LB_DATUM_INT || args[i].value.kind == LB_DATUM_UINT;
+        if (p && type_casts(p->type) && !(is_int && p->type->kind == TYPE_INT))
+            status = check_cast(s, kwargs[i].name, p->type, kwargs[i].json);
+    }
+    return status;
+}
+
+lb_status arguments_encode(lb_slice api_name, const member_schema *member, unsigned how, const lb_arg *args,
+                           arena *memory, lb_kwarg **kwargs, size_t *count, lb_error *error)
+{
+    const subject s = {api_name, member, LB_INVALID_ARGUMENTS, how & MARSHAL_VALIDATE, error};
     const validator *v = member ? member->parameters : NULL;
     property_set seen;
     size_t size = 0;
@@ -426,10 +483,12 @@ lb_status arguments_encode(lb_slice api_name, const member_schema *member, const
         if (status == LB_OK)
             status = encode_argument(&s, schema, &args[i].value, memory, &list[i]);
     }
-    if (status == LB_OK)
+    if (status == LB_OK && s.validates)
         status = check_required(&s, v, &seen);
-    if (status == LB_OK)
+    if (status == LB_OK && s.validates)
         status = check_whole(&s, v, list, size, memory);
+    if (status == LB_OK && s.validates && member && member->casts)
+        status = check_casts(&s, args, list, size);
     *kwargs = list;
     *count = size;
     return status;
@@ -437,12 +496,18 @@ lb_status arguments_encode(lb_slice api_name, const member_schema *member, const
 
 /* ---- Results, and inbound --------------------------------------------------------------------------- */
 
-lb_status result_encode(lb_slice api_name, const member_schema *member, const lb_datum *value, buffer *out,
-                        lb_error *error)
+lb_status result_encode(lb_slice api_name, const member_schema *member, unsigned how, const lb_datum *value,
+                        buffer *out, lb_error *error)
 {
-    const subject s = {api_name, member, LB_INVALID_RESULT, error};
+    const subject s = {api_name, member, LB_INVALID_RESULT, how & MARSHAL_VALIDATE, error};
+    const lb_slice name = slice_of("result");
     size_t before = out->size;
-    lb_status status = encode(&s, slice_of("result"), member ? member->response : NULL, value, out);
+    lb_status status = encode(&s, name, member ? member->response : NULL, value, out);
+    bool is_int = value->kind == LB_DATUM_INT || value->kind == LB_DATUM_UINT;
+
+    if (status == LB_OK && s.validates && member && member->casts_result && !is_int)
+        status =
+            check_cast(&s, name, member->declared->result, (lb_slice){out->data + before, out->size - before});
 
     if (status != LB_OK)
         out->size = before;
@@ -477,21 +542,52 @@ static lb_status fill_defaults(const subject *s, arena *memory, const lb_kwarg *
     return LB_OK;
 }
 
-lb_status arguments_accept(lb_slice api_name, const member_schema *member, arena *memory,
-                           const lb_kwarg **kwargs, size_t *count, lb_error *error)
+/* A copy of the arguments is made when one of them is replaced. */
+static lb_status cast_arguments(const subject *s, arena *memory, const lb_kwarg **kwargs, size_t count)
 {
-    const subject s = {api_name, member, LB_INVALID_ARGUMENTS, error};
-    const validator *v = member ? member->parameters : NULL;
+    lb_kwarg *copy = NULL;
     violation why;
 
-    if (!validator_check_kwargs(v, *kwargs, *count, &why))
+    for (size_t i = 0; i < count; i++) {
+        const lb_kwarg *kwarg = &(*kwargs)[i];
+        const parameter *p = find_parameter(s->member->declared, kwarg->name);
+        if (!p || !type_casts(p->type))
+            continue;
+        if (!type_fits(p->type, kwarg->value, &why))
+            return refuse(s, kwarg->name, why.path, why.reason);
+        const lb_value *filled = type_fill(p->type, kwarg->value, memory);
+        if (!filled || (filled != kwarg->value && !copy && !(copy = arena_alloc(memory, count * sizeof *copy))))
+            return no_memory(s);
+        if (filled == kwarg->value)
+            continue;
+        if (*kwargs != copy)
+            memcpy(copy, *kwargs, count * sizeof *copy);
+        copy[i].value = filled;
+        *kwargs = copy;
+    }
+    return LB_OK;
+}
+
+lb_status arguments_accept(lb_slice api_name, const member_schema *member, unsigned how, arena *memory,
+                           const lb_kwarg **kwargs, size_t *count, lb_error *error)
+{
+    const subject s = {api_name, member, LB_INVALID_ARGUMENTS, how & MARSHAL_VALIDATE, error};
+    const validator *v = member ? member->parameters : NULL;
+    lb_status status = LB_OK;
+    violation why;
+
+    if (s.validates && !validator_check_kwargs(v, *kwargs, *count, &why))
         return refuse_violation(&s, (lb_slice){NULL, 0}, &why);
-    return v && v->defaults ? fill_defaults(&s, memory, kwargs, count) : LB_OK;
+    if (v && v->defaults)
+        status = fill_defaults(&s, memory, kwargs, count);
+    if (status == LB_OK && how & MARSHAL_CAST && member && member->casts)
+        status = cast_arguments(&s, memory, kwargs, *count);
+    return status;
 }
 
 lb_status result_accept(lb_slice api_name, const member_schema *member, const lb_value *result, lb_error *error)
 {
-    const subject s = {api_name, member, LB_INVALID_RESULT, error};
+    const subject s = {api_name, member, LB_INVALID_RESULT, true, error};
     violation why;
 
     if (!member || validator_check(member->response, result, &why))

@@ -9,6 +9,7 @@
 
 #include "../base/json.h"
 #include "../base/map.h"
+#include "cast.h"
 #include "json_schema.h"
 #include "line.h"
 #include "validator.h"
@@ -155,6 +156,9 @@ static lb_status add_row(api_schema *schema, const lb_member *row, lb_error *err
         return status;
     r.member.declared = r.declared;
     r.member.name = r.declared->name;
+    for (size_t i = 0; i < r.declared->count; i++)
+        r.member.casts = r.member.casts || type_casts(r.declared->parameters[i].type);
+    r.member.casts_result = r.declared->result && type_casts(r.declared->result);
     if (map_get(&schema->rpcs, r.member.name.data, r.member.name.size) ||
         map_get(&schema->events, r.member.name.data, r.member.name.size))
         status = lb_error_set(error, LB_DUPLICATE, "%s.%s: there are two members of this name",

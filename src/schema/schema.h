@@ -20,6 +20,7 @@ typedef struct member_schema {
     const validator *response;
     const signature *declared; /* of a local API, else NULL */
     const lb_member *row;      /* of a local API, else NULL */
+    bool casts, casts_result;  /* whether casting can change or refuse an argument, or the result */
 } member_schema;
 
 typedef struct api_schema api_schema;
@@ -53,17 +54,24 @@ void member_print(buffer *out, const member_schema *member);
  *     auth.check_password: missing argument "password"; the signature is check_password(username: str,
  * password: str) -> bool auth.check_password: unexpected argument "pasword"; did you mean "password"? ...  */
 
-/* Outbound: C arguments to JSON texts, deformed (an int to a bool where bool is declared) and validated.
- * The names, the texts and the array are allocated in `memory`. `member` NULL: not validated. */
-lb_status arguments_encode(lb_slice api_name, const member_schema *member, const lb_arg *args, arena *memory,
-                           lb_kwarg **kwargs, size_t *count, lb_error *error);
-/* The same for a result; appends the JSON text to `out` (nothing on failure). */
-lb_status result_encode(lb_slice api_name, const member_schema *member, const lb_datum *value, buffer *out,
-                        lb_error *error);
+/* What is done on the way, by the settings of the API. */
+enum { MARSHAL_VALIDATE = 1, MARSHAL_CAST = 2 };
 
-/* Inbound: validates, then adds the declared defaults that are absent: `*kwargs` may be replaced by an array in
- * `memory`. */
-lb_status arguments_accept(lb_slice api_name, const member_schema *member, arena *memory,
+/* Outbound: C arguments to JSON texts: deformed (an int to a bool where bool is declared, a datetime to its
+ * text), validated (MARSHAL_VALIDATE), serialised. What goes to a parameter of a local API must be readable as
+ * its type too, as the receiver's cast will have it. The names, the texts and the array are allocated in
+ * `memory`. `member` NULL: not validated. */
+lb_status arguments_encode(lb_slice api_name, const member_schema *member, unsigned how, const lb_arg *args,
+                           arena *memory, lb_kwarg **kwargs, size_t *count, lb_error *error);
+/* The same for a result; appends the JSON text to `out` (nothing on failure). */
+lb_status result_encode(lb_slice api_name, const member_schema *member, unsigned how, const lb_datum *value,
+                        buffer *out, lb_error *error);
+
+/* Inbound: validates (MARSHAL_VALIDATE), adds the declared defaults that are absent, casts to the declared
+ * types (MARSHAL_CAST): what cannot be read as its type is refused, absent fields of structs get their
+ * defaults.
+ * `*kwargs` may be replaced by an array in `memory`. */
+lb_status arguments_accept(lb_slice api_name, const member_schema *member, unsigned how, arena *memory,
                            const lb_kwarg **kwargs, size_t *count, lb_error *error);
 lb_status result_accept(lb_slice api_name, const member_schema *member, const lb_value *result,
                         lb_error *error);

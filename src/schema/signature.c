@@ -23,6 +23,7 @@ typedef struct parser {
     lb_slice name;                   /* of the member, once it is known */
     const char *before, *before_end; /* what was understood last, for "expected X after Y" */
     int nesting;
+    bool open; /* "..." ended the parameters */
     lb_status status;
     lb_error *error;
 } parser;
@@ -381,12 +382,18 @@ static const type *unknown_type(parser *p, lb_slice word)
     return NULL;
 }
 
+static const type *parse_struct(parser *p, const char *title);
+
 static const type *parse_named(parser *p, lb_slice word)
 {
     type_kind kind;
 
-    if (!type_kind_of(word, &kind))
-        return unknown_type(p, word);
+    if (!type_kind_of(word, &kind)) {
+        if (!take(p, "{"))
+            return unknown_type(p, word);
+        const char *title = arena_copy(p->memory, word.data, word.size);
+        return title ? parse_struct(p, title) : no_memory(p);
+    }
     switch (kind) {
     case TYPE_LIST:
         return parse_list(p);
@@ -403,12 +410,15 @@ static const type *parse_named(parser *p, lb_slice word)
 
 static const parameter *parse_parameters(parser *p, const char *close, size_t *count);
 
-static const type *parse_struct(parser *p)
+static const type *parse_struct(parser *p, const char *title)
 {
     size_t count = 0;
     const parameter *fields = parse_parameters(p, "}", &count);
+    type *t = p->status == LB_OK ? allocate(p, sizeof *t) : NULL;
 
-    return p->status == LB_OK ? new_type(p, TYPE_STRUCT, count, fields) : NULL;
+    if (t)
+        *t = (type){.kind = TYPE_STRUCT, .title = title, .count = count, .fields = fields};
+    return t;
 }
 
 /* A type without unions: a name, a struct, and any number of "?". */
@@ -417,7 +427,7 @@ static const type *parse_primary(parser *p)
     const type *t;
 
     if (take(p, "{")) {
-        t = parse_struct(p);
+        t = parse_struct(p, NULL);
     } else {
         lb_slice word = take_word(p);
         t = word.size ? parse_named(p, word) : expected(p, "a type");
@@ -555,6 +565,10 @@ static const parameter *parse_parameters(parser *p, const char *close, size_t *c
     if (take(p, close))
         return NULL;
     do {
+        if (*close == ')' && take(p, "...")) {
+            p->open = true;
+            break;
+        }
         parameter *larger = room(p, parameters, *count, sizeof *parameters);
         if (!larger || !parse_parameter(p, parameters, *count, &larger[*count]))
             return NULL;
@@ -580,6 +594,7 @@ static void parse_signature(parser *p, signature *s)
         return;
     }
     s->parameters = parse_parameters(p, ")", &s->count);
+    s->open = p->open;
     if (p->status == LB_OK && take(p, "->"))
         s->result = parse_type(p);
     if (p->status == LB_OK && peek(p) != '\0')

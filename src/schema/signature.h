@@ -40,6 +40,7 @@ typedef struct parameter {         /* of a member, or a field of a struct */
 
 struct type {
     type_kind kind;
+    const char *title; /* of a struct that has a name, else NULL */
     size_t count;
     union {
         const type *const *items;
@@ -54,6 +55,7 @@ typedef struct signature {
     size_t count;
     const parameter *parameters;
     const type *result; /* NULL: none was written */
+    bool open;          /* "...": there may be other arguments too */
 } signature;
 
 /* Parses one. A failure is LB_INVALID_SIGNATURE and says where:

@@ -183,6 +183,10 @@ void type_print(buffer *out, const type *t)
         print_enum(out, t);
         return;
     case TYPE_STRUCT:
+        if (t->title) {
+            buffer_str(out, t->title);
+            buffer_char(out, ' ');
+        }
         buffer_str(out, t->count ? "{ " : "{");
         print_parameters(out, t->fields, t->count);
         buffer_str(out, t->count ? " }" : "}");
@@ -202,6 +206,8 @@ void signature_print(buffer *out, const signature *s)
     buffer_add(out, s->name.data, s->name.size);
     buffer_char(out, '(');
     print_parameters(out, s->parameters, s->count);
+    if (s->open)
+        buffer_str(out, s->count ? ", ..." : "...");
     buffer_char(out, ')');
     if (s->result) {
         buffer_literal(out, " -> ");

@@ -1,7 +1,7 @@
-/* JSON schema (draft-07): compiled once, then run without allocation. Knows at present what Python Lightbus
- * publishes: boolean schemas, type, properties, required, additionalProperties, items (one schema or a list),
- * prefixItems (ignored, as draft-07 does), anyOf, enum, const, minItems, maxItems; $ref is refused. Other
- * keywords are ignored. */
+/* JSON schema, draft-07: compiled once, then run. Checking allocates nothing for what Python Lightbus
+ * publishes; "pattern" and "uniqueItems" of long lists take memory for the time of the check. Schemas and
+ * values come from other processes: nesting, regular expressions and the work of one check are bounded, and a
+ * check that reaches a bound refuses the value and says so. See docs/explanation/validation.md. */
 #ifndef SCHEMA_VALIDATOR_H
 #define SCHEMA_VALIDATOR_H
 
@@ -12,9 +12,18 @@
 
 typedef struct validator validator;
 
+typedef enum validator_formats {
+    FORMATS_LIGHTBUS, /* checked; date-time and time as Python's isoformat() writes them too: without an offset
+                       */
+    FORMATS_STRICT,   /* checked as the RFCs have them */
+    FORMATS_IGNORED,  /* annotations: what Python Lightbus does */
+} validator_formats;
+
 /* Compiles a schema into the arena. LB_MALFORMED names the keyword and the place in the schema. Nesting is
  * bounded. The schema's tree must live as long as the validator. */
 lb_status validator_compile(arena *memory, const lb_value *schema, const validator **result, lb_error *error);
+lb_status validator_compile_as(arena *memory, const lb_value *schema, validator_formats formats,
+                               const validator **result, lb_error *error);
 
 /* Where a value broke a schema. */
 typedef struct violation {

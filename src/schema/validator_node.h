@@ -5,6 +5,8 @@
 #define SCHEMA_VALIDATOR_NODE_H
 
 #include "validator.h"
+#include "validator_format.h"
+#include "validator_regex.h"
 
 /* Sets of JSON types. A number is an integer (1 and 1.0 are) or a fraction. */
 enum {
@@ -28,19 +30,77 @@ typedef struct property {
     const validator *schema;       /* NULL: anything */
     const lb_value *default_value; /* NULL: none, or one that breaks the schema itself */
     bool required;
+    bool declared; /* in "properties"; else only required */
 } property;
+
+typedef struct number_rules {
+    const lb_value *minimum, *above, *maximum, *below; /* NULL: absent; above is exclusiveMinimum */
+    const lb_value *multiple_of;
+} number_rules;
+
+typedef struct string_rules {
+    uint64_t min_length, max_length; /* in characters */
+    const regex *pattern;
+    const format *format;
+} string_rules;
+
+typedef struct list_rules {
+    bool unique;
+    bool has_contains;
+    const validator *contains;
+} list_rules;
+
+typedef struct pattern_property {
+    const regex *pattern;
+    const validator *schema;
+} pattern_property;
+
+typedef struct dependency { /* of the other members on the presence of one */
+    lb_slice name;
+    const lb_value *names;   /* NULL: a schema */
+    const validator *schema; /* for the whole dict */
+} dependency;
+
+typedef struct dict_rules {
+    uint64_t min_members, max_members;
+    const validator *names; /* propertyNames */
+    const pattern_property *patterns;
+    size_t pattern_count;
+    const validator *others; /* of members that neither a property nor a pattern names, if there are patterns */
+    const dependency *dependencies;
+    size_t dependency_count;
+} dict_rules;
+
+typedef struct schema_list {
+    const validator *const *schemas;
+    size_t count;
+} schema_list;
+
+typedef struct logic_rules {
+    schema_list all_of, one_of;
+    bool negated; /* there is a `no` */
+    const validator *no;
+    bool conditional; /* there is an `if` */
+    const validator *condition, *then, *otherwise;
+} logic_rules;
+
+typedef struct enum_entry {
+    uint64_t hash;
+    const lb_value *value;
+} enum_entry;
 
 struct validator {
     types types;   /* what can pass at all: narrowed by the branches of anyOf too */
     bool exact;    /* `types` says it all: no other keyword restricts */
-    bool closed;   /* additionalProperties is false */
+    bool closed;   /* additionalProperties is false, and there are no patternProperties */
     bool members;  /* any keyword about members of dicts is present */
     bool elements; /* any keyword about elements of lists is present */
     bool defaults; /* any property has a default */
+    bool whole;    /* more is said of a dict than properties, required and additionalProperties tell */
 
     const property *properties; /* sorted by size, then bytes */
     size_t property_count, required_count;
-    const validator *additional; /* the schema of other members */
+    const validator *additional; /* the schema of other members, if there are no patterns */
 
     const validator *items; /* of every element past items_list */
     const validator *const *items_list;
@@ -50,9 +110,21 @@ struct validator {
     const validator *const *any_of;
     size_t any_of_count;
 
-    const lb_value *enumeration; /* the list of enum; NULL: absent */
+    const lb_value *enumeration;   /* the list of enum; NULL: absent */
+    const enum_entry *enum_sorted; /* by hash; NULL when the list is short */
+    size_t enum_count;
     const lb_value *constant;
+
+    const validator *reference;  /* $ref: nothing else counts then */
+    const number_rules *numbers; /* from here on NULL: no such keyword */
+    const string_rules *strings;
+    const list_rules *lists;
+    const dict_rules *dicts;
+    const logic_rules *logic;
 };
+
+extern const validator validator_nothing;    /* the schema `false` */
+extern const validator validator_everything; /* `true`, where a node is needed */
 
 types types_of_value(const lb_value *value);
 /* The order of properties. */

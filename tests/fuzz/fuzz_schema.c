@@ -38,8 +38,10 @@ static void check_member(const member_schema *m, const lb_value *message, arena 
     for (lb_value_iterator it = lb_value_iterate(message);
          it.name && lb_value_next(&it) && count < MOST_ARGUMENTS;)
         list[count++] = (lb_kwarg){.name = {it.name, it.name_size}, .value = it.value};
-    if (arguments_accept(slice_of("fuzz"), m, memory, &kwargs, &count, &error) == LB_OK)
-        require(arguments_accept(slice_of("fuzz"), m, memory, &kwargs, &count, &error) == LB_OK);
+    if (arguments_accept(slice_of("fuzz"), m, MARSHAL_VALIDATE | MARSHAL_CAST, memory, &kwargs, &count,
+                         &error) == LB_OK)
+        require(arguments_accept(slice_of("fuzz"), m, MARSHAL_VALIDATE | MARSHAL_CAST, memory, &kwargs, &count,
+                                 &error) == LB_OK);
     else
         require_reason(&error);
     error = (lb_error){0};

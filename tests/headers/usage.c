@@ -21,6 +21,19 @@ static lb_status add(lb_request *request, void *data)
     return lb_return(request, lb_get_int(request, "a") + lb_get_int(request, "b"));
 }
 
+static lb_status typed(lb_request *request, void *data)
+{
+    char text[LB_DATETIME_TEXT];
+    lb_decimal price = lb_get_decimal(request, "price");
+
+    (void)data;
+    if (lb_get_bytes(request, "bytes").size &&
+        lb_get_date(request, "day").month == lb_get_time(request, "time").hour)
+        return lb_return(request, lb_get_uuid(request, "id"));
+    return *lb_datetime_text(lb_get_datetime(request, "at"), text) ? lb_return(request, text)
+                                                                   : lb_return(request, price);
+}
+
 static lb_status later(lb_request *request, void *data)
 {
     lb_deferred **deferred = data;
@@ -51,6 +64,7 @@ static const lb_api auth = {
             LB_RPC("check_password(username: str, password: str) -> bool", check_password),
             LB_RPC_DOC("add(a: int, b: int) -> int", add, "Adds two numbers."),
             LB_RPC("later()", later),
+            LB_RPC("typed(bytes: bytes, day: date, time: time, id: uuid, at: datetime, price: decimal)", typed),
             LB_EVENT("user_registered(username: str, email: str)"),
             LB_EVENT_DOC("user_left(username: str)", "Somebody has left."),
             LB_END,
@@ -66,15 +80,19 @@ static lb_status call_with_everything(lb_bus *bus, lb_value *tree, const lb_valu
     unsigned long big = 3;
     unsigned long long bigger = 4;
     float ratio = 0.5f;
+    lb_uuid uuid = {{1}};
     lb_value *result = NULL;
-    lb_status status =
-        lb_call(bus, "auth.everything",
-                LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte),
-                        LB("small", small), LB("int", -1), LB("unsigned", 1u), LB("long", 1L), LB("big", big),
-                        LB("longlong", 1LL), LB("bigger", bigger), LB("ratio", ratio), LB("double", 0.25),
-                        LB("truth", (bool)true), LB("compared", small == 3), LB("tree", tree), LB("part", part),
-                        LB("null", LB_NULL), LB("sized", LB_STRN("a\0b", 3)), LB("json", LB_JSON("[1, 2]"))),
-                &result, error);
+    lb_status status = lb_call(
+        bus, "auth.everything",
+        LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte), LB("small", small),
+                LB("int", -1), LB("unsigned", 1u), LB("long", 1L), LB("big", big), LB("longlong", 1LL),
+                LB("bigger", bigger), LB("ratio", ratio), LB("double", 0.25), LB("truth", (bool)true),
+                LB("compared", small == 3), LB("tree", tree), LB("part", part), LB("null", LB_NULL),
+                LB("sized", LB_STRN("a\0b", 3)), LB("json", LB_JSON("[1, 2]")), LB("bytes", LB_BYTES("a", 1)),
+                LB("at", lb_datetime_now()), LB("day", LB_DATE(2020, 1, 2)), LB("time", LB_TIME(3, 4, 5)),
+                LB("utc", LB_DATETIME_UTC(2020, 1, 2, 3, 4, 5)), LB("naive", LB_DATETIME(2020, 1, 2, 3, 4, 5)),
+                LB("price", LB_DECIMAL("9.90")), LB("id", uuid)),
+        &result, error);
 
     lb_value_free(result);
     return status ? status : lb_fire(bus, "auth.user_left", LB_NO_ARGS, error);

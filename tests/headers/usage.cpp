@@ -20,6 +20,18 @@ static lb_status add(lb_request *request, void *)
     return lb_return(request, lb_get_int(request, "a") + lb_get_int(request, "b"));
 }
 
+static lb_status typed(lb_request *request, void *)
+{
+    char text[LB_DATETIME_TEXT];
+
+    if (lb_get_bytes(request, "bytes").size &&
+        lb_get_date(request, "day").month == lb_get_time(request, "time").hour)
+        return lb_return(request, lb_get_uuid(request, "id"));
+    if (*lb_datetime_text(lb_get_datetime(request, "at"), text))
+        return lb_return(request, text);
+    return lb_return(request, lb_get_decimal(request, "price"));
+}
+
 static lb_status later(lb_request *request, void *data)
 {
     lb_deferred **deferred = static_cast<lb_deferred **>(data);
@@ -47,6 +59,7 @@ static const lb_member members[] = {
     LB_RPC("check_password(username: str, password: str) -> bool", check_password),
     LB_RPC_DOC("add(a: int, b: int) -> int", add, "Adds two numbers."),
     LB_RPC("later()", later),
+    LB_RPC("typed(bytes: bytes, day: date, time: time, id: uuid, at: datetime, price: decimal)", typed),
     LB_EVENT("user_registered(username: str, email: str)"),
     LB_EVENT_DOC("user_left(username: str)", "Somebody has left."),
     LB_END,
@@ -67,12 +80,16 @@ static lb_status call_with_everything(lb_bus *bus, lb_value *tree, const lb_valu
     lb_value *result = nullptr;
     lb_status status = lb_call(
         bus, "auth.everything",
-        LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte), LB("letter", letter),
-                LB("tiny", tiny), LB("small", small), LB("word", word), LB("int", -1), LB("unsigned", 1u),
-                LB("long", 1L), LB("big", big), LB("longlong", 1LL), LB("bigger", 1ULL), LB("ratio", ratio),
-                LB("double", 0.25), LB("truth", true), LB("compared", small == 3), LB("tree", tree), LB("part", part),
-                LB("i64", std::int64_t{1}), LB("u64", std::uint64_t{1}), LB("null", LB_NULL),
-                LB("sized", LB_STRN("a\0b", 3)), LB("json", LB_JSON("[1, 2]"))),
+        LB_ARGS(LB("name", name), LB("literal", "text"), LB("text", text), LB("byte", byte),
+                LB("letter", letter), LB("tiny", tiny), LB("small", small), LB("word", word), LB("int", -1),
+                LB("unsigned", 1u), LB("long", 1L), LB("big", big), LB("longlong", 1LL), LB("bigger", 1ULL),
+                LB("ratio", ratio), LB("double", 0.25), LB("truth", true), LB("compared", small == 3),
+                LB("tree", tree), LB("part", part), LB("i64", std::int64_t{1}), LB("u64", std::uint64_t{1}),
+                LB("null", LB_NULL), LB("sized", LB_STRN("a\0b", 3)), LB("json", LB_JSON("[1, 2]")),
+                LB("bytes", LB_BYTES("a", 1)), LB("at", lb_datetime_now()), LB("day", LB_DATE(2020, 1, 2)),
+                LB("time", LB_TIME(3, 4, 5)), LB("utc", LB_DATETIME_UTC(2020, 1, 2, 3, 4, 5)),
+                LB("naive", LB_DATETIME(2020, 1, 2, 3, 4, 5)), LB("price", LB_DECIMAL("9.90")),
+                LB("id", lb_uuid())),
         &result, error);
 
     lb_value_free(result);

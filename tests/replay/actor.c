@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "support.h"
 
-#define CALLS_MAX     64
+#define CALLS_MAX     128
 #define LISTENERS_MAX 8
 #define MESSAGE_MAX   (1 << 17)
 

@@ -144,6 +144,157 @@ static const lb_api nested = {
         },
 };
 
+/* ---- my_company.types: every type, handed back as the C value that it was read as */
+
+static lb_status echo(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get(request, "v"));
+}
+
+static lb_status echo_bool(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_bool(request, "v"));
+}
+
+static lb_status echo_int(lb_request *request, void *data)
+{
+    (void)data;
+    if (lb_value_type_of(lb_get(request, "v")) == LB_TYPE_UINT)
+        return lb_return(request, lb_value_uint(lb_get(request, "v")));
+    return lb_return(request, lb_get_int(request, "v"));
+}
+
+static lb_status echo_float(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_float(request, "v"));
+}
+
+static lb_status echo_bytes(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_bytes(request, "v"));
+}
+
+static lb_status echo_datetime(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_datetime(request, "v"));
+}
+
+static lb_status echo_date(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_date(request, "v"));
+}
+
+static lb_status echo_time(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_time(request, "v"));
+}
+
+static lb_status echo_decimal(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_decimal(request, "v"));
+}
+
+static lb_status echo_uuid(lb_request *request, void *data)
+{
+    (void)data;
+    return lb_return(request, lb_get_uuid(request, "v"));
+}
+
+#define PERSON                                                                                                 \
+    "Person { addresses: list[Address { street: str, number: int, since: date? = null }], balance: decimal, "  \
+    "name: str, id: uuid, favourite: enum(\"red\", \"blue\") = \"red\" }"
+
+static const lb_api types = {
+    .name = "my_company.types",
+    .version = 3,
+    .members =
+        (const lb_member[]){
+            LB_RPC("defaults(a: int, b: int = 7, c: int? = null, d: str = null, e = \"x\", f: float = 1.0, "
+                   "...) -> dict?",
+                   echo),
+            LB_EVENT("defaulted_event(a: int, b: int = 7, c: int?, d: str = null, e: str = \"untyped\")"),
+            LB_RPC("noargs()", echo),
+            LB_RPC("sync_proc(a: int) -> int", echo),
+            LB_RPC("varargs(a: int) -> int", echo),
+            LB_RPC("rpc_any_(v: any) -> any", echo),
+            LB_EVENT("ev_any_(v: any)"),
+            LB_RPC("rpc_any_hint(v: any) -> any", echo),
+            LB_EVENT("ev_any_hint(v: any)"),
+            LB_RPC("rpc_bool_(v: bool) -> bool", echo_bool),
+            LB_EVENT("ev_bool_(v: bool)"),
+            LB_RPC("rpc_bytes_(v: bytes) -> bytes", echo_bytes),
+            LB_EVENT("ev_bytes_(v: bytes)"),
+            LB_RPC("rpc_complex_(v: str) -> str", echo),
+            LB_EVENT("ev_complex_(v: str)"),
+            LB_RPC("rpc_custom(v: dict[str, int]) -> dict[str, int]", echo),
+            LB_EVENT("ev_custom(v: dict[str, int])"),
+            LB_RPC("rpc_dataclass_(v: Address { street: str, number: int, since: date? = null }) -> Address { "
+                   "street: str, number: int, since: date? = null }",
+                   echo),
+            LB_EVENT("ev_dataclass_(v: Address { street: str, number: int, since: date? = null })"),
+            LB_RPC("rpc_date_(v: date) -> date", echo_date),
+            LB_EVENT("ev_date_(v: date)"),
+            LB_RPC("rpc_datetime_(v: datetime) -> datetime", echo_datetime),
+            LB_EVENT("ev_datetime_(v: datetime)"),
+            LB_RPC("rpc_decimal_(v: decimal) -> decimal", echo_decimal),
+            LB_EVENT("ev_decimal_(v: decimal)"),
+            LB_RPC("rpc_dict_(v: dict) -> dict", echo),
+            LB_EVENT("ev_dict_(v: dict)"),
+            LB_RPC("rpc_dict_str_int(v: dict[str, int]) -> dict[str, int]", echo),
+            LB_EVENT("ev_dict_str_int(v: dict[str, int])"),
+            LB_RPC("rpc_dict_str_uuid(v: dict[str, uuid]) -> dict[str, uuid]", echo),
+            LB_EVENT("ev_dict_str_uuid(v: dict[str, uuid])"),
+            LB_RPC("rpc_enum_int(v: enum(1, 2)) -> enum(1, 2)", echo),
+            LB_EVENT("ev_enum_int(v: enum(1, 2))"),
+            LB_RPC("rpc_enum_str(v: enum(\"red\", \"blue\")) -> enum(\"red\", \"blue\")", echo),
+            LB_EVENT("ev_enum_str(v: enum(\"red\", \"blue\"))"),
+            LB_RPC("rpc_float_(v: float) -> float", echo_float),
+            LB_EVENT("ev_float_(v: float)"),
+            LB_RPC("rpc_int_(v: int) -> int", echo_int),
+            LB_EVENT("ev_int_(v: int)"),
+            LB_RPC("rpc_list_(v: list) -> list", echo),
+            LB_EVENT("ev_list_(v: list)"),
+            LB_RPC("rpc_list_date(v: list[date]) -> list[date]", echo),
+            LB_EVENT("ev_list_date(v: list[date])"),
+            LB_RPC("rpc_list_int(v: list[int]) -> list[int]", echo),
+            LB_EVENT("ev_list_int(v: list[int])"),
+            LB_RPC("rpc_namedtuple_(v: Point { x: int, y: float = 1.5 }) -> Point { x: int, y: float = 1.5 }",
+                   echo),
+            LB_EVENT("ev_namedtuple_(v: Point { x: int, y: float = 1.5 })"),
+            LB_RPC("rpc_nested(v: " PERSON ") -> " PERSON "", echo),
+            LB_EVENT("ev_nested(v: " PERSON ")"),
+            LB_RPC("rpc_none_(v: null) -> null", echo),
+            LB_EVENT("ev_none_(v: null)"),
+            LB_RPC("rpc_object_(v: any) -> any", echo),
+            LB_EVENT("ev_object_(v: any)"),
+            LB_RPC("rpc_optional_int(v: int?) -> int?", echo),
+            LB_EVENT("ev_optional_int(v: int?)"),
+            LB_RPC("rpc_set_int(v: list[int]) -> list[int]", echo),
+            LB_EVENT("ev_set_int(v: list[int])"),
+            LB_RPC("rpc_str_(v: str) -> str", echo),
+            LB_EVENT("ev_str_(v: str)"),
+            LB_RPC("rpc_time_(v: time) -> time", echo_time),
+            LB_EVENT("ev_time_(v: time)"),
+            LB_RPC("rpc_tuple_(v: tuple) -> tuple", echo),
+            LB_EVENT("ev_tuple_(v: tuple)"),
+            LB_RPC("rpc_tuple_int_str(v: tuple[int, str]) -> tuple[int, str]", echo),
+            LB_EVENT("ev_tuple_int_str(v: tuple[int, str])"),
+            LB_RPC("rpc_union_int_str(v: int | str) -> int | str", echo),
+            LB_EVENT("ev_union_int_str(v: int | str)"),
+            LB_RPC("rpc_uuid_(v: uuid) -> uuid", echo_uuid),
+            LB_EVENT("ev_uuid_(v: uuid)"),
+            LB_END,
+        },
+};
+
 static const struct {
     const char *class;
     const lb_api *api;
@@ -152,6 +303,7 @@ static const struct {
     {"AuthApi", &auth, "check_password", "{\"username\":\"x\",\"password\":\"x\"}"},
     {"ErrApi", &err, "ok", "{}"},
     {"NestedApi", &nested, "inner", "{}"},
+    {"TypesApi", &types, "rpc_any_", "{\"v\":1}"},
 };
 
 const lb_api *api_by_name(const char *name)

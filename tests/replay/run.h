@@ -9,7 +9,7 @@
 #include "replay.h"
 
 #define PARTS_MAX        16
-#define CALLS_MAX        64
+#define CALLS_MAX        128
 #define SHORT_TIMEOUT_MS 500
 
 typedef struct part { /* a process that we play */

@@ -112,7 +112,7 @@ static const scenario scenarios[] = {
     /* Schemas */
     {"s01_schema_store", .directions = AS_WORKER},
     {"s02_schema_ping", .directions = AS_WORKER},
-    {.vector = "s03_schema_types", .reason = "the API of all types is not written in C yet"},
+    {"s03_schema_types", .directions = AS_WORKER},
     {"s06_foreign_schema", .directions = AS_CLIENT},
     {"s06b_foreign_result_variants", .directions = AS_CLIENT},
     {"s07_schema_redis_down", .directions = AS_WORKER},
@@ -121,7 +121,7 @@ static const scenario scenarios[] = {
     {"s09_dumpschema", .directions = AS_WORKER},
     {"s10_human_readable_false", .directions = AS_WORKER},
     {"s11_strict_validation", .directions = AS_CLIENT},
-    {.vector = "t01_types", .reason = "the API of all types is not written in C yet"},
+    {"t01_types", .directions = AS_BOTH, .differences = OWN_TIMEOUT},
     {.vector = "x01_default_timing", .reason = "125 s of idling; s02 and e10f show the same commands"},
     {.vector = "z01_event_blob_serializer",
      .reason = "a Python configuration that does not work in Python either"},

@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "schema/schema.h"
 
+#define UUID "12345678-1234-5678-1234-567812345678"
+
 /* ---- Helpers ---------------------------------------------------------------------------------------- */
 
 static arena memory;
@@ -61,7 +63,8 @@ static void assert_encodes(const member_schema *member, const lb_arg *args, cons
     size_t count = 0;
     buffer text = {0};
 
-    if (arguments_encode(slice_of("auth"), member, args, &memory, &kwargs, &count, &error) != LB_OK)
+    if (arguments_encode(slice_of("auth"), member, MARSHAL_VALIDATE, args, &memory, &kwargs, &count, &error) !=
+        LB_OK)
         fail_msg("%s", error.message);
     buffer_char(&text, '{');
     for (size_t i = 0; i < count; i++) {
@@ -79,8 +82,9 @@ static void assert_not_encoded(const member_schema *member, const lb_arg *args, 
     size_t count;
 
     error = (lb_error){0};
-    assert_int_equal(arguments_encode(slice_of("auth"), member, args, &memory, &kwargs, &count, &error),
-                     LB_INVALID_ARGUMENTS);
+    assert_int_equal(
+        arguments_encode(slice_of("auth"), member, MARSHAL_VALIDATE, args, &memory, &kwargs, &count, &error),
+        LB_INVALID_ARGUMENTS);
     assert_string_equal(error.message, message);
 }
 
@@ -103,7 +107,8 @@ static void assert_accepted(const member_schema *member, const char *json, const
     size_t count = kwargs_of(json, list);
     buffer text = {0};
 
-    if (arguments_accept(slice_of("auth"), member, &memory, &kwargs, &count, &error) != LB_OK)
+    if (arguments_accept(slice_of("auth"), member, MARSHAL_VALIDATE | MARSHAL_CAST, &memory, &kwargs, &count,
+                         &error) != LB_OK)
         fail_msg("%s", error.message);
     buffer_char(&text, '{');
     for (size_t i = 0; i < count; i++) {
@@ -122,7 +127,8 @@ static void assert_not_accepted(const member_schema *member, const char *json, c
     size_t count = kwargs_of(json, list);
 
     error = (lb_error){0};
-    assert_int_equal(arguments_accept(slice_of("auth"), member, &memory, &kwargs, &count, &error),
+    assert_int_equal(arguments_accept(slice_of("auth"), member, MARSHAL_VALIDATE | MARSHAL_CAST, &memory,
+                                      &kwargs, &count, &error),
                      LB_INVALID_ARGUMENTS);
     assert_string_equal(error.message, message);
 }
@@ -132,7 +138,7 @@ static void assert_result(const member_schema *member, lb_datum value, const cha
     buffer out = {0};
 
     buffer_char(&out, '>');
-    if (result_encode(slice_of("auth"), member, &value, &out, &error) != LB_OK)
+    if (result_encode(slice_of("auth"), member, MARSHAL_VALIDATE, &value, &out, &error) != LB_OK)
         fail_msg("%s", error.message);
     assert_string_equal(buffer_text(&out) + 1, expected);
     buffer_free(&out);
@@ -144,7 +150,8 @@ static void assert_no_result(const member_schema *member, lb_datum value, const 
 
     buffer_char(&out, '>');
     error = (lb_error){0};
-    assert_int_equal(result_encode(slice_of("auth"), member, &value, &out, &error), LB_INVALID_RESULT);
+    assert_int_equal(result_encode(slice_of("auth"), member, MARSHAL_VALIDATE, &value, &out, &error),
+                     LB_INVALID_RESULT);
     assert_string_equal(error.message, message);
     assert_string_equal(buffer_text(&out), ">");
     buffer_free(&out);
@@ -191,8 +198,9 @@ static void test_long_strings_are_encoded(void **state)
     memset(text, '\x1f', size);
     lb_kwarg *kwargs;
     size_t count;
-    assert_int_equal(
-        arguments_encode(slice_of("auth"), m, LB_ARGS(LB("s", text)), &memory, &kwargs, &count, &error), LB_OK);
+    assert_int_equal(arguments_encode(slice_of("auth"), m, MARSHAL_VALIDATE, LB_ARGS(LB("s", text)), &memory,
+                                      &kwargs, &count, &error),
+                     LB_OK);
     assert_int_equal(kwargs[0].json.size, 6 * size + 2);
     free(text);
     free(expected);
@@ -208,8 +216,8 @@ static void test_the_declared_type_decides(void **state)
     assert_encodes(local("f(s: str?)"), LB_ARGS(LB("s", (const char *)NULL)), "{\"s\":null}");
     assert_encodes(local("f(c: enum(\"red\", \"blue\"))"), LB_ARGS(LB("c", "red")), "{\"c\":\"red\"}");
     assert_encodes(local("f(t: datetime, u: uuid, d: decimal, b: bytes)"),
-                   LB_ARGS(LB("t", "2024-01-01T00:00:00"), LB("u", "x"), LB("d", "1.5"), LB("b", "aGk=")),
-                   "{\"t\":\"2024-01-01T00:00:00\",\"u\":\"x\",\"d\":\"1.5\",\"b\":\"aGk=\"}");
+                   LB_ARGS(LB("t", "2024-01-01T00:00:00"), LB("u", UUID), LB("d", "1.5"), LB("b", "aGk=")),
+                   "{\"t\":\"2024-01-01T00:00:00\",\"u\":\"" UUID "\",\"d\":\"1.5\",\"b\":\"aGk=\"}");
 }
 
 static void test_trees_are_encoded(void **state)
