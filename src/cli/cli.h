@@ -25,7 +25,7 @@ typedef struct invocation {
     size_t count;
     const char *help;
     const char *url, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                           /* run, dumpschema */
+    const char *bus;                                           /* run, dumpschema, inspect */
     const char *schema;                                        /* run */
     const char *out;                                           /* dumpschema */
     const char *json, *timeout, *trace;                        /* call, fire */
@@ -83,6 +83,9 @@ lb_bus *cli_open(const invocation *in, lb_options options);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);
+/* Has the bus module that --bus names, or this binary itself, tell its APIs to the bus, although nobody serves
+ * them here. The exit code; a failure is printed. */
+int set_up_without_serving(invocation *in, lb_bus *bus);
 
 /* ---- terminal.c: output for people and for pipes */
 

@@ -15,7 +15,7 @@
 enum { LOOK_AGAIN_MS = 100, RETRY_MOST_MS = 5000, PROGRESS_MS = 100, FLUSH_MS = 100 };
 
 typedef struct inspection {
-    const invocation *in;
+    invocation *in;
     lb_bus *bus;
     lb_value *schemas;
     lb_history *history;
@@ -243,6 +243,9 @@ static int inspect(inspection *i)
     i->bus = cli_open(i->in, (lb_options){.service_name = "lightbus"});
     if (!i->bus)
         return CLI_FAILURE;
+    int code = set_up_without_serving(i->in, i->bus);
+    if (code != CLI_OK)
+        return code;
     if (i->in->follow)
         catch_signals();
     lb_status status = open_history(i, &error);
@@ -304,6 +307,7 @@ static int inspect_command(invocation *in)
 #define SLOT(field) offsetof(invocation, field)
 
 static const flag flags[] = {
+    {"bus", "PATH", "with the APIs of this bus module", SLOT(bus), 'b', true},
     {"api", "NAME", "only this API; may be a pattern: 'shop.*'", SLOT(api), 'a', false},
     {"event", "NAME", "only this event; may be a pattern: 'user_*'", SLOT(event), 'e', false},
     {"id", "ID", "only the event of this id", SLOT(id), 'i', false},

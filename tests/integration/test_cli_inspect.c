@@ -174,6 +174,18 @@ static void a_service_that_is_down(void **state)
     SHOWS("4321", "--api", "*"); /* nothing tells that it exists */
 }
 
+/* Its APIs are known without anything on the bus. */
+static void with_a_bus_module(void **state)
+{
+    (void)state;
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    store("1700000000001-0", "test.talk", "said", "1", ":text", "\"hello\"");
+    RUN(&c, 1, "no API is on the bus", "inspect");
+    RUN(&c, 0, "{\"text\":{\"type\":\"str\",\"value\":\"hello\"},\"loud\":{\"type\":\"bool\",\"value\":false}}",
+        "inspect", "--bus", TESTS_DIR "/integration/cli_service", "--show-casting");
+    RUN(&c, 1, "nothing.c", "inspect", "--bus", "nothing.c");
+}
+
 static void unknown_apis(void **state)
 {
     (void)state;
@@ -490,6 +502,7 @@ int main(void)
         TEST(by_version),
         TEST(by_content),
         TEST(a_service_that_is_down),
+        TEST(with_a_bus_module),
         TEST(unknown_apis),
         TEST(as_json),
         TEST(for_people),
