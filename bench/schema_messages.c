@@ -51,7 +51,9 @@ static void check_once(const message *m, const member_schema *member, const lb_k
     if (m->is_result)
         require(result_accept(slice_of("auth"), member, value, &error), &error);
     else
-        require(arguments_accept(slice_of("auth"), member, memory, &kwargs, &count, &error), &error);
+        require(arguments_accept(slice_of("auth"), member, MARSHAL_VALIDATE | MARSHAL_CAST, memory, &kwargs,
+                                 &count, &error),
+                &error);
 }
 
 static double measure(const message *m, const api_schema *schema)

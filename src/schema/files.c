@@ -104,8 +104,10 @@ static lb_status add_file(collection *c, const char *path, lb_error *error)
     buffer text = {0};
     lb_value *schemas = NULL;
     lb_error reason = {0};
+    bool is_input = strcmp(path, "-") == 0;
     lb_status status = read_text(path, &text, error);
 
+    path = is_input ? "standard input" : path;
     if (status == LB_OK && (status = lb_value_parse(text.data, text.size, &schemas, &reason)) != LB_OK)
         lb_error_set(error, status, "%s: %s", path, reason.message);
     if (status == LB_OK)

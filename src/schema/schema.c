@@ -105,12 +105,14 @@ static lb_status api_schema_new(lb_slice name, api_schema **result, lb_error *er
     return LB_OK;
 }
 
-/* Compiles what was published about a member. */
+/* Compiles what was published about a member. Formats are annotations, as they are to Python, which sends a
+ * datetime for a "date" and anything for a "date-time": reading such strings is the cast's business. */
 static lb_status compile_half(api_schema *schema, record *r, const lb_value *json, const validator **result,
                               const char *what, lb_error *error)
 {
     lb_error reason = {0};
-    lb_status status = json ? validator_compile(&schema->memory, json, result, &reason) : LB_OK;
+    lb_status status =
+        json ? validator_compile_as(&schema->memory, json, FORMATS_IGNORED, result, &reason) : LB_OK;
 
     if (status != LB_OK)
         lb_error_set(error, status, "%s.%s: %s: %s", schema->name.data, r->member.name.data, what,

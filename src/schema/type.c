@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "../base/json.h"
+#include "cast.h"
 #include "json_schema.h"
 #include "suggest.h"
 
@@ -110,9 +111,9 @@ lb_status type_check(const type *t, const lb_value *value, violation *why)
     json_schema_of_type(&text, t);
     if (text.failed || (status = json_parse(&memory, text.data, text.size, &schema, NULL)) != LB_OK)
         goto out;
-    if ((status = validator_compile(&memory, schema, &compiled, NULL)) != LB_OK)
+    if ((status = validator_compile_as(&memory, schema, FORMATS_IGNORED, &compiled, NULL)) != LB_OK)
         goto out;
-    status = validator_check(compiled, value, why) ? LB_OK : LB_INVALID_ARGUMENTS;
+    status = validator_check(compiled, value, why) && type_fits(t, value, why) ? LB_OK : LB_INVALID_ARGUMENTS;
 out:
     buffer_free(&text);
     arena_free(&memory);

@@ -288,8 +288,12 @@ static void check_defaults(compiler *c)
 lb_status validator_compile_as(arena *memory, const lb_value *schema, validator_formats formats,
                                const validator **result, lb_error *error)
 {
-    compiler c = {
-        .memory = memory, .error = error, .formats = formats, .root = schema, .next_request = &c.requests};
+    compiler c = {.memory = memory,
+                  .error = error,
+                  .formats = formats,
+                  .root = schema,
+                  .steps = MOST_STEPS,
+                  .next_request = &c.requests};
     const place root = {.base = {"", 0}};
     lb_status status = references_scan(&c, schema, root.base);
 

@@ -73,11 +73,16 @@ void validator_refuse(const validator *v, const lb_value *value, violation *why)
     refuse_type(v, &in, NULL, why);
 }
 
+/* Most schemas tell no more than types: that needs no instance. */
+static bool passes(const validator *v, types type) { return !v || (v->exact && (v->types & type)); }
+
 static bool check_value(checker *c, const validator *v, const lb_value *value, const way *at)
 {
-    if (!v)
+    const types type = types_of_value(value);
+
+    if (passes(v, type))
         return true;
-    const instance in = instance_of(value);
+    const instance in = {.value = value, .type = type};
     return check(c, v, &in, at);
 }
 
@@ -555,10 +560,9 @@ static bool run(const validator *v, const instance *in, violation *why)
 
 bool validator_check(const validator *v, const lb_value *value, violation *why)
 {
-    if (!v)
-        return true;
     const instance in = instance_of(value);
-    return run(v, &in, why);
+
+    return passes(v, in.type) || run(v, &in, why);
 }
 
 bool validator_check_kwargs(const validator *v, const lb_kwarg *kwargs, size_t count, violation *why)

@@ -29,10 +29,17 @@ typedef struct checker {
     regex_run work; /* its steps are the budget */
 } checker;
 
-/* Counts work; false when there is none left, and the check has given up. */
-bool checker_spend(checker *c, const way *at, size_t steps);
 /* Ends the check: the value is refused. */
 bool checker_give_up(checker *c, const way *at, const char *reason);
+bool checker_is_exhausted(checker *c, const way *at);
+/* Counts work; false when there is none left, and the check has given up. */
+static inline bool checker_spend(checker *c, const way *at, size_t steps)
+{
+    if (c->work.steps <= 0 || (uint64_t)c->work.steps <= steps)
+        return checker_is_exhausted(c, at);
+    c->work.steps -= (int64_t)steps;
+    return true;
+}
 
 /* Begins the reason of a violation. */
 line violation_begin(violation *why, int kind, const way *at);

@@ -5,7 +5,8 @@
 #include "../base/map.h"
 #include "validator_node.h"
 
-#define MOST_NESTING 200 /* schemas within schemas */
+#define MOST_NESTING 200                /* schemas within schemas */
+#define MOST_STEPS   (INT64_C(1) << 26) /* of following references: names that are compared */
 
 typedef struct place { /* the way into the schema, for messages */
     const struct place *up;
@@ -34,6 +35,7 @@ typedef struct compiler {
     lb_error *error;
     validator_formats formats;
     bool short_of_memory;
+    int64_t steps; /* of following references, still to be done at most */
     const lb_value *root;
     lb_slice root_base; /* its own URI, or "" */
     bool refers;        /* there is a "$ref" somewhere: places are remembered */

@@ -168,6 +168,9 @@ static const lb_value *follow(compiler *c, const document *from, lb_slice pointe
     *base = from->base;
     while (name && value && at < end) {
         at++; /* the "/" */
+        c->steps -= (int64_t)lb_value_count(value);
+        if (c->steps < 0)
+            return NULL;
         size_t size = take_part(&at, end, name);
         value = child(value, (lb_slice){name, size});
         if (value && at < end)
@@ -229,6 +232,8 @@ static lb_status resolve(compiler *c, const place *at, const lb_value *reference
         r->target = named ? named->schema : NULL;
         r->base = named ? named->base : r->base;
     }
+    if (c->steps < 0)
+        return malformed(c, at, "$ref", "is one of too many: following them all takes too long");
     return r->target ? LB_OK : refuse(c, at, "leads nowhere: there is no ", reference, " in this schema");
 }
 

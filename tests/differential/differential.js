@@ -12,7 +12,8 @@
 // - back references to groups that are repeated: ECMA-262 forgets such a group at each turn, PCRE2 does not;
 // - lookbehind of no fixed length: PCRE2 refuses it;
 // - "required" and lists of "dependencies" with the name "": ajv takes them for met;
-// - "contains" without "minItems": ajv 8.20 accepts [] where "items" stands beside it and holds an "if";
+// - "contains" without "minItems", or beside a list of "items": the code that ajv 8.20 generates keeps the answer of an
+//   earlier check in its variable, and so accepts [] where "contains" must refuse it;
 // - references that lead to themselves without a step into the value: ajv overflows the stack.
 'use strict';
 const { spawn } = require('child_process');
@@ -303,8 +304,11 @@ const makeSchema = (depth, definitions, here) => {
         if (depth > 0 || !deep.includes(key))
             keywordMakers[key](s, depth, g);
     }
-    if ('contains' in s)
+    if ('contains' in s) {
         s.minItems = s.minItems || 1;
+        if (Array.isArray(s.items))
+            delete s.items;
+    }
     return s;
 };
 const document = () => {

@@ -215,6 +215,27 @@ static void schemas_from_a_file_validate_and_are_never_published(void **state)
     free(folder);
 }
 
+static void schemas_come_from_standard_input_too(void **state)
+{
+    const redis_server *server = *state;
+    lb_bus *bus = client_open(server->url, 500);
+    lb_error error = {0};
+    int ends[2], standard_input = dup(STDIN_FILENO);
+
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], MATH, strlen(MATH)), (ssize_t)strlen(MATH));
+    close(ends[1]);
+    dup2(ends[0], STDIN_FILENO);
+    close(ends[0]);
+    assert_ok(lb_schema_load(bus, "-", &error), &error);
+    assert_status(lb_schema_load(bus, "-", &error), LB_MALFORMED, &error); /* it has been read */
+    assert_contains(error.message, "standard input: ");
+    dup2(standard_input, STDIN_FILENO);
+    close(standard_input);
+    assert_status(lb_call(bus, "math.add", LB_NO_ARGS, NULL, &error), LB_INVALID_ARGUMENTS, &error);
+    lb_close(bus);
+}
+
 static void what_is_wrong_with_a_file_is_said(void **state)
 {
     static const struct {
@@ -360,6 +381,7 @@ int main(void)
         server_test(incoming_validation_can_be_off),
         server_test(unknown_bits_in_the_flags_are_refused_S35),
         server_test(schemas_from_a_file_validate_and_are_never_published),
+        server_test(schemas_come_from_standard_input_too),
         server_test(what_is_wrong_with_a_file_is_said),
         server_test(validation_by_hand),
         server_test(a_worker_that_breaks_a_live_schema_says_so),

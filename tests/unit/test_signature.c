@@ -137,6 +137,10 @@ static void test_forms_become_canonical(void **state)
     assert_prints("f(a: null | int)", "f(a: null | int)");
     assert_prints("f(a: list[int] | str | list[int])", "f(a: list[int] | str)");
     assert_prints("f(a: {x:int,y:{}})", "f(a: { x: int, y: {} })");
+    assert_prints("f(a: Point{x:int,y:Empty{}}?)", "f(a: Point { x: int, y: Empty {} }?)");
+    assert_prints("f(a: Point {x: int} | { x: int })", "f(a: Point { x: int } | { x: int })");
+    assert_prints("f(...)", "f(...)");
+    assert_prints("f(a: int,... ) -> int", "f(a: int, ...) -> int");
     assert_prints("f(a: enum(\"\\u0061\", 1.0))", "f(a: enum(\"a\", 1.0))");
 }
 
@@ -178,6 +182,14 @@ static void test_errors_show_the_place(void **state)
     assert_refused("f", "auth.f: expected \"(\" after \"f\" at column 2");
     assert_refused("f(", "auth.f: expected a name after \"(\" at column 3");
     assert_refused("f(a", "auth.f: expected \",\" or \")\" after \"a\" at column 4");
+    assert_refused("f(..., a)", "auth.f: expected \",\" or \")\" after \"...\" at column 6");
+    assert_refused("f(..)", "auth.f: expected a name after \"(\" at column 3");
+    assert_refused("f(a: { x: int, ... })", "auth.f: expected a name after \",\" at column 16");
+    assert_refused("f(a: str { x: int })", "auth.f: expected \",\" or \")\" after \"str\" at column 10");
+    assert_refused(
+        "f(a: date = \"soon\")",
+        "auth.f: the default of \"a\" at column 13 does not fit: expected a date like \"2020-01-02\", got str "
+        "(\"soon\")");
     assert_refused("f(a,)", "auth.f: expected a name after \",\" at column 5");
     assert_refused("f(a b)", "auth.f: expected \",\" or \")\" after \"a\" at column 5");
     assert_refused("f(a: int, a: str)", "auth.f: there are two of the name \"a\" at column 11");

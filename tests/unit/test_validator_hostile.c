@@ -170,6 +170,15 @@ static void test_many_references(void **state)
     schema.size -= strlen("{\"type\": \"null\"}}}");
     buffer_literal(&schema, "{\"$ref\": \"#/definitions/d0\"}}}");
     assert_malformed(buffer_text(&schema), "leads to itself");
+    buffer_clear(&schema, 0);
+    buffer_literal(&schema, "{\"definitions\": {");
+    for (int i = 0; i < 10000; i++)
+        buffer_printf(&schema, "\"d%d\": {}, ", i);
+    buffer_literal(&schema, "\"d\": {}}, \"allOf\": [");
+    for (int i = 0; i < 10000; i++)
+        buffer_literal(&schema, "{\"$ref\": \"#/definitions/d\"}, ");
+    buffer_literal(&schema, "true]}");
+    assert_malformed(buffer_text(&schema), "is one of too many: following them all takes too long");
     buffer_free(&schema);
 }
 
