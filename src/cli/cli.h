@@ -56,7 +56,7 @@ typedef struct command {
 } command;
 
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
-    cmd_version;
+    cmd_local, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */

@@ -314,8 +314,8 @@ static const flag flags[] = {
     {"native-id", "ID", "only the event of this id of the transport", SLOT(native_id), 'n', false},
     {"version", "N", "only this version; or a comparison: '>1'", SLOT(event_version), 'v', false},
     {"json-path", "CONDITION", "only where it holds: address.city=London", SLOT(json_path), 'j', false},
-    {"from", "WHEN", "the first in time: a native id, ISO 8601, or $ (now)", SLOT(from), 0, false},
-    {"to", "WHEN", "the last in time: a native id, ISO 8601", SLOT(to), 0, false},
+    {"from", "WHEN", "the first in time: native id, ISO 8601, $ (now)", SLOT(from), 0, false},
+    {"to", "WHEN", "the last in time: native id, ISO 8601", SLOT(to), 0, false},
     {"internal", NULL, "also the APIs internal.*", SLOT(internal), 'I', false},
     {"format", "FORMAT", "json (a line each), pretty or human", SLOT(format), 'F', false},
     {"oldest-first", NULL, "default: the newest first", SLOT(oldest_first), 0, false},
@@ -330,8 +330,9 @@ const command cmd_inspect = {
     .name = "inspect",
     .summary = "Prints stored events.",
     .arguments = "",
-    .details = "A CONDITION is PATH OP VALUE, OP one of = != < <= > >=. A path begins with an argument:\n"
-               "user.email, items[0].price, items[*].price, $..price (at any depth).\n\n"
+    .details = "A CONDITION is PATH OP VALUE, where OP is one of = != < <= > >=, and PATH begins\n"
+               "with an argument: user.email, items[0].price, items[*].price, or $..price (at\n"
+               "any depth).\n\n"
                "  lightbus inspect --api auth --event 'user_*' --count 10 --format human\n"
                "  lightbus inspect --json-path 'items[*].price>=100' | jq .id\n"
                "  lightbus inspect --follow --from '$' --validate\n",

@@ -198,7 +198,8 @@ static void drop_expired(push_queue *q)
 static void write_calls(conn *c, const push_queue *q)
 {
     int64_t now = clock_now();
-    for (const push *item = q->items; item < q->items + q->count; item++) {
+    for (size_t i = 0; i < q->count; i++) {
+        const push *item = &q->items[i];
         int64_t ms = item->deadline_ns == LB_FOREVER ? 0 : (item->deadline_ns - now + CLOCK_MS - 1) / CLOCK_MS;
         command_begin(&c->out, ms ? 5 : 3);
         command_str(&c->out, "SET");
@@ -242,8 +243,8 @@ static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const 
 static size_t count_refused(const push_queue *q)
 {
     size_t refused = 0;
-    for (const push *item = q->items; item < q->items + q->count; item++)
-        refused += item->refused;
+    for (size_t i = 0; i < q->count; i++)
+        refused += q->items[i].refused;
     return refused;
 }
 

@@ -1,0 +1,105 @@
+/* The folder. See folder.h. */
+#include "folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define NFS  0x6969u
+#define SMB2 0xfe534d42u
+#define CIFS 0xff534d42u
+#define FUSE 0x65735546u
+
+static lb_status make_folders(const char *path, mode_t mode, lb_error *error)
+{
+    char part[PATH_MAX];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *c = part + 1;; c++) {
+        if (*c && *c != '/')
+            continue;
+        char end = *c;
+        *c = '\0';
+        if (mkdir(part, end ? 0700 : mode) != 0 && errno != EEXIST && !(end && access(part, X_OK) == 0))
+            return lb_error_set(error, errno == ENOSPC ? LB_NO_SPACE : LB_ACCESS,
+                                "the folder %s cannot be made: %s: %s", path, part, strerror(errno));
+        if (!end)
+            return LB_OK;
+        *c = end;
+    }
+}
+
+static lb_status check_owner(const char *path, const struct stat *about, bool group, lb_error *error)
+{
+    if (!S_ISDIR(about->st_mode))
+        return lb_error_set(error, LB_CONFIG, "%s is no folder", path);
+    if (group ? about->st_uid != geteuid() && about->st_gid != getegid() : about->st_uid != geteuid())
+        return lb_error_set(error, LB_ACCESS,
+                            "the folder %s belongs to user %u; expected this process's user, %u%s", path,
+                            about->st_uid, geteuid(), group ? ", or its group" : "");
+    if (about->st_mode & S_IWOTH)
+        return lb_error_set(error, LB_ACCESS, "others can write to the folder %s (mode %o); expected 0700",
+                            path, about->st_mode & 07777);
+    if (about->st_mode & S_IWGRP && !group)
+        return lb_error_set(error, LB_ACCESS,
+                            "its group can write to the folder %s (mode %o); expected 0700, or the option "
+                            "access=group",
+                            path, about->st_mode & 07777);
+    return LB_OK;
+}
+
+/* A folder with other things in it is most likely a mistake in the URL. */
+static lb_status check_content(const char *path, lb_error *error)
+{
+    static const char *const ours[] = {".",     "..",         "events", "events-lock",
+                                       "calls", "calls-lock", "wake",   "open"};
+    char other[256] = "";
+    bool found = false;
+    DIR *d = opendir(path);
+    if (!d)
+        return lb_error_set(error, errno == EACCES ? LB_ACCESS : LB_SYSTEM, "%s: %s", path, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));) {
+        bool known = false;
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+            known |= strcmp(e->d_name, ours[i]) == 0;
+        found |= strcmp(e->d_name, "events") == 0;
+        if (!known)
+            snprintf(other, sizeof other, "%s", e->d_name);
+    }
+    closedir(d);
+    if (*other && !found)
+        return lb_error_set(error, LB_CONFIG,
+                            "%s holds other things (%.60s): expected an empty folder, or one of a local bus",
+                            path, other);
+    return LB_OK;
+}
+
+lb_status folder_prepare(const local_options *options, struct stat *about, lb_error *error)
+{
+    const char *path = options->folder;
+    struct statfs where;
+    bool made = false;
+    if (stat(path, about) != 0) {
+        lb_status status = make_folders(path, options->group_access ? 0770 : 0700, error);
+        if (status != LB_OK)
+            return status;
+        made = true;
+    }
+    if (made && options->group_access)
+        chmod(path, 02770); /* whatever the umask */
+    if (stat(path, about) != 0)
+        return lb_error_set(error, LB_ACCESS, "the folder %s: %s", path, strerror(errno));
+    lb_status status = check_owner(path, about, options->group_access, error);
+    if (status == LB_OK && statfs(path, &where) == 0) {
+        unsigned type = (unsigned)where.f_type;
+        if (type == NFS || type == SMB2 || type == CIFS || type == FUSE)
+            return lb_error_set(
+                error, LB_UNSUPPORTED,
+                "the folder %s is on a network or FUSE file system; expected a disk of this machine", path);
+    }
+    return status == LB_OK ? check_content(path, error) : status;
+}

@@ -1,0 +1,63 @@
+/* Listening: what listener.c (opening, fetching) and lease.c (renewing, giving back, burying) share. */
+#ifndef LOCAL_LISTENER_H
+#define LOCAL_LISTENER_H
+
+#include "instance.h"
+#include "stream.h"
+
+/* One stream that a listener reads. */
+typedef struct source {
+    char *name;
+    uint64_t stream, group;
+    uint64_t delivered;      /* the group's cursor, as it was last */
+    uint64_t made;           /* the stream that it was in */
+    bool own;                /* there may be pending entries of an earlier process of this name */
+    uint64_t own_after;      /* which were looked at up to here */
+    int64_t next_reclaim_ns; /* when to look for leases that have ended, at the earliest */
+    uint64_t *done;          /* acknowledged, not written yet */
+    size_t done_count, done_capacity;
+} source;
+
+typedef struct given {
+    lb_slice record;
+    uint64_t number;
+    int source, deliveries;
+} given;
+
+typedef struct listener {
+    local_bus *bus;
+    char *group, *consumer, *since;
+    lb_slice *api_names, *event_names; /* pairs */
+    size_t pairs;
+    source *sources;
+    size_t source_count;
+    size_t turn;    /* the source that comes first */
+    uint64_t owner; /* the number of this listener in pending records: its own name's earlier ones are others */
+    wake_set wake;
+    view view;
+    arena arena;
+    given *batch;
+    size_t batch_count, batch_capacity, batch_bytes;
+} listener;
+
+/* The entry of an event that this listener was given; LB_USAGE: it is another's. */
+lb_status find_entry(const listener *l, const lb_event_message *event, const source **s, uint64_t *number,
+                     lb_error *error);
+
+/* lease.c */
+lb_status local_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
+                      lb_error *error);
+lb_status local_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
+lb_status local_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
+
+/* together.c: firing where each fire must be on the disk. A batch begins so, and goes on with the name of its
+ * stream and its record for each event. */
+void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t count);
+lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t count, int64_t deadline_ns,
+                        lb_error *error);
+
+/* fire.c */
+lb_status local_fire(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
+                     lb_error *error);
+
+#endif
