@@ -19,11 +19,11 @@ extern "C" {
 
 /* How to open a bus. Zero means the default; unknown bits are refused. Strings are copied. */
 typedef struct lb_options {
-    const char *url;           /* LIGHTBUS_URL, else redis://127.0.0.1:6379/0. See docs/reference/urls.md */
-    const char *service_name;  /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
-    const char *process_name;  /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
-                                  {random4} {random8} {random16} {friendly} */
-    int rpc_timeout_ms;        /* 5000: how long a caller waits, and the expiry of the call on the wire */
+    const char *url;          /* LIGHTBUS_URL, else local:, a bus on this machine. See docs/reference/urls.md */
+    const char *service_name; /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
+    const char *process_name; /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
+                                 {random4} {random8} {random16} {friendly} */
+    int rpc_timeout_ms;       /* 5000: how long a caller waits, and the expiry of the call on the wire */
     int event_fire_timeout_ms; /* 5000: how long firing may take, reconnecting included */
     int schema_ttl_s;          /* 60: life of a published schema; it is renewed after 80 % of it */
     int rpc_concurrency;       /* 1: threads that handle RPCs in a worker */
@@ -162,6 +162,43 @@ LB_API lb_pending *lb_fire_begin(lb_bus *bus, const char *name, const lb_arg *ar
 LB_API lb_status lb_fire_end(lb_pending *fire, lb_error *error);
 
 /* ---- Looking at the bus ----------------------------------------------------------------------------- */
+
+/* Which stored events to read. Zero means the default. Strings are copied. */
+typedef struct lb_history_options {
+    const char *from, *to; /* the first and the last in time, both included: a native id, or a time as ISO 8601;
+                              NULL: no bound. With LB_HISTORY_OLDEST_FIRST, `from` may be "$": now */
+    unsigned flags;        /* LB_HISTORY_... */
+} lb_history_options;
+
+#define LB_HISTORY_OLDEST_FIRST 1u /* default: newest first */
+
+/* Reads the events that the bus has stored, whoever has handled them, without any effect on listeners. `events`
+ * is as for lb_listen. Several APIs are merged in the order of time. Memory stays flat, whatever is stored.
+ * Free it with lb_history_close, before lb_close; one thread at a time. NULL on failure: LB_INVALID_NAME,
+ * LB_CONFIG (a bound), LB_UNSUPPORTED (a transport that cannot tell), LB_TRANSPORT, LB_ACCESS. Blocks at most
+ * rpc_timeout_ms. */
+typedef struct lb_history lb_history;
+LB_API lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_history_options *options,
+                                   lb_error *error);
+/* The next event: LB_OK with *event, borrowed until the next call, or with NULL when there are no more; oldest
+ * first, a later call finds those that came meanwhile. Its arguments are as they are stored, not validated: see
+ * lb_history_check. Waits at most rpc_timeout_ms for each answer of the transport; after LB_TRANSPORT it can be
+ * called again and goes on where it was. */
+LB_API lb_status lb_history_next(lb_history *history, const lb_event **event, lb_error *error);
+/* Why the event last given cannot be understood (what is known of it is there), or NULL. Borrowed as it is. */
+LB_API const char *lb_history_problem(const lb_history *history);
+/* Does with the event last given what listening would: validates it against the schema of its API, adds the
+ * declared defaults that its arguments lack and casts them to their types, whatever the settings of the API
+ * are. LB_OK also where no schema is known, with *known false (may be NULL). LB_UNKNOWN_MEMBER,
+ * LB_INVALID_ARGUMENTS; LB_MALFORMED for one with a problem. */
+LB_API lb_status lb_history_check(lb_history *history, bool *known, lb_error *error);
+LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
+
+/* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
+ * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",
+ * "consumers", "dead_letters" (of all groups)}. `group`: this one alone ({service_name}-{listener_name}), NULL:
+ * all. Errors and blocking as lb_history_open. */
+LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",
  * "transports": {"rpc": NAME, ...}, "apis": [{"name", "members": [{"kind": "rpc" or "event", "signature"}]}],

@@ -9,7 +9,8 @@
  * `result->fetch` from one at a time (while another may be in `send`), `event->send` from one at a time, the
  * schema functions from one at a time; these four groups run at the same time as each other. A consumer and a
  * listener belong to the thread that opened them, but for `interrupt` (any thread, and from signal handlers)
- * and `renew`, `give_back` (the bus's timer thread, at the same time as `fetch`).
+ * and `renew`, `give_back` (the bus's timer thread, at the same time as `fetch`). A history belongs to whoever
+ * opened it; `history` and `lag` are called by any thread.
  *
  * Memory. What goes in is borrowed until the function returns. Messages that `fetch` gives out belong to the
  * transport and stay valid until the next `fetch` on the same instance, consumer or listener.
@@ -125,6 +126,26 @@ typedef struct lb_listener_config {
     const char *since; /* "$", "0", a native id, or ISO 8601; for a group that is new */
 } lb_listener_config;
 
+/* Which stored events are wanted, and in which order. */
+typedef struct lb_history_config {
+    const lb_slice *api_names; /* pairs of API and event; "*" for all events of the API */
+    const lb_slice *event_names;
+    size_t count;
+    const char *from, *to; /* the first and the last in time, both included: a native id or ISO 8601; NULL: no
+                              bound. `from` may be "$": what is fired from now on */
+    bool oldest_first;
+} lb_history_config;
+
+/* How far a consumer group is behind. */
+typedef struct lb_group_lag {
+    lb_slice group;
+    lb_slice api_name, event_name; /* of the events that share the count; "*": all of the API */
+    int64_t undelivered;           /* stored, and given to no consumer of the group yet; -1: not known */
+    int64_t pending;               /* given to a consumer, and not acknowledged */
+    int64_t consumers;
+    int64_t dead_letters; /* of all groups together */
+} lb_group_lag;
+
 typedef struct lb_event_transport {
     /* Fires events, in order. LB_OK: look at each event's status. A failure (no connection): none was sent. */
     lb_status (*send)(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
@@ -158,6 +179,21 @@ typedef struct lb_event_transport {
     void (*unlisten)(void *listener, bool forget);
     /* How long an event may stay in a consumer's hands without renew, in milliseconds. */
     int64_t (*lease_ms)(void *listener);
+
+    /* Looking at what is stored, whoever has read it. Optional: NULL, all of the following or none. A history
+     * is used by one thread at a time, histories and `lag` by any number at once. */
+    lb_status (*history)(void *self, const lb_history_config *config, int64_t deadline_ns, void **history,
+                         lb_error *error);
+    /* The next events in the order of time, up to about `max`, valid until the next history_fetch. With *end
+     * there are no more at present; oldest first, a later call finds those that came meanwhile. LB_OK with
+     * *count == 0 and not *end: none of those looked at was wanted. After a failure it goes on where it was. */
+    lb_status (*history_fetch)(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
+                               size_t *count, bool *end, lb_error *error);
+    void (*history_close)(void *history);
+    /* Calls `found` for every group that listens to an event ("*": to any event) of an API. */
+    lb_status (*lag)(void *self, lb_slice api_name, lb_slice event_name,
+                     void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                     lb_error *error);
 } lb_event_transport;
 
 typedef struct lb_schema_transport {

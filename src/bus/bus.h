@@ -7,6 +7,7 @@
  *   fire.c        firing events                            message.c   what handlers read and answer
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
+ *   names.c       placeholders, lists of events            history.c   stored events, lag of listeners
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
  * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
@@ -207,6 +208,9 @@ const route *route_of_name(const lb_bus *bus, const char *name);
 
 /* names.c: placeholders filled in; a new string. NULL: unknown placeholder (LB_CONFIG) or no memory. */
 char *name_expand(const char *pattern, const char *what, lb_error *error);
+/* "a.x, b.*" as pairs in new arrays, for free() also after a failure. The slices point into `list`, where
+ * separators become NULs. */
+lb_status names_split(char *list, lb_slice **api_names, lb_slice **event_names, size_t *count, lb_error *error);
 
 /* settings.c: what is done with the messages of an API */
 typedef struct api_settings {

@@ -6,7 +6,6 @@
  * under its lease, and goes to the dead letters after max_deliveries. */
 #include "bus.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,37 +79,14 @@ void listener_free(listener *l)
     free(l);
 }
 
-static bool is_separator(char c) { return c == ',' || isspace((unsigned char)c); }
-
-/* "a.x, b.*" -> pairs. The slices point into l->specification, where separators become NULs. */
 static lb_status parse_events(listener *l, lb_error *error)
 {
-    size_t most = strlen(l->specification) / 2 + 1;
-    l->api_names = calloc(most, sizeof *l->api_names);
-    l->event_names = calloc(most, sizeof *l->event_names);
-    if (!l->api_names || !l->event_names)
-        return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", l->name);
-    for (char *at = l->specification; *at;) {
-        if (is_separator(*at)) {
-            at++;
-            continue;
-        }
-        char *end = at;
-        while (*end && !is_separator(*end))
-            end++;
-        char *rest = *end ? end + 1 : end;
-        *end = '\0';
-        lb_status status = name_split(at, &l->api_names[l->count], &l->event_names[l->count], error);
-        if (status != LB_OK)
-            return status;
-        l->count++;
-        at = rest;
-    }
-    if (!l->count)
+    lb_status status = names_split(l->specification, &l->api_names, &l->event_names, &l->count, error);
+    if (status == LB_OK && !l->count)
         return lb_error_set(error, LB_INVALID_NAME,
                             "listener %s: expected events such as \"api.event\" or \"api.*\", got \"\"",
                             l->name);
-    return LB_OK;
+    return status;
 }
 
 static lb_status take_listen_options(listener *l, const route *r, const lb_listen_options *o, lb_error *error)

@@ -1,7 +1,9 @@
-/* Service and process names: the placeholders {hostname} {pid} {random4} {random8} {random16} {friendly}. */
+/* Names: of services and processes, with the placeholders {hostname} {pid} {random4} {random8} {random16}
+ * {friendly}; and lists of events. */
 #include "bus.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,4 +78,33 @@ char *name_expand(const char *pattern, const char *what, lb_error *error)
         buffer_free(&out);
     }
     return name;
+}
+
+static bool is_separator(char c) { return c == ',' || isspace((unsigned char)c); }
+
+lb_status names_split(char *list, lb_slice **api_names, lb_slice **event_names, size_t *count, lb_error *error)
+{
+    size_t most = strlen(list) / 2 + 1;
+    *count = 0;
+    *api_names = calloc(most, sizeof **api_names);
+    *event_names = calloc(most, sizeof **event_names);
+    if (!*api_names || !*event_names)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for the names of events");
+    for (char *at = list; *at;) {
+        if (is_separator(*at)) {
+            at++;
+            continue;
+        }
+        char *end = at;
+        while (*end && !is_separator(*end))
+            end++;
+        char *rest = *end ? end + 1 : end;
+        *end = '\0';
+        lb_status status = name_split(at, *api_names + *count, *event_names + *count, error);
+        if (status != LB_OK)
+            return status;
+        ++*count;
+        at = rest;
+    }
+    return LB_OK;
 }

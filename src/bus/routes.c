@@ -207,7 +207,7 @@ static lb_status take_url(lb_bus *bus, const lb_options *o, const char **otherwi
     arena memory = {0};
     *otherwise = config_str(bus->config, "bus.url", (lb_slice){NULL, 0});
     if (!*otherwise)
-        *otherwise = environment && *environment ? environment : "redis://127.0.0.1:6379/0";
+        *otherwise = environment && *environment ? environment : url->otherwise;
     transport_choice choices[TRANSPORT_KINDS];
     lb_status status = config_transports(bus->config, (lb_slice){NULL, 0}, o->url && *o->url ? o->url : NULL,
                                          *otherwise, &memory, choices, error);

@@ -25,12 +25,15 @@ typedef struct invocation {
     size_t count;
     const char *help;
     const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                                    /* run, dumpschema */
+    const char *bus;                                                    /* run, dumpschema, inspect */
     const char *schema;                                                 /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
     const char *json, *timeout, *trace;                                 /* call, fire */
     const char *events_count, *since;                                   /* listen */
+    const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
+    const char *json_path, *from, *to, *internal;
+    const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
 } invocation;
 
 typedef struct flag {
@@ -53,8 +56,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_dumpschema, cmd_schema, cmd_local,
-    cmd_dumpconfigschema, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
+    cmd_local, cmd_dumpconfigschema, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */
@@ -81,6 +84,9 @@ lb_bus *cli_open(const invocation *in, lb_options options);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);
+/* Has the bus module that --bus names, or this binary itself, tell its APIs to the bus, although nobody serves
+ * them here. The exit code; a failure is printed. */
+int set_up_without_serving(invocation *in, lb_bus *bus);
 
 /* ---- terminal.c: output for people and for pipes */
 

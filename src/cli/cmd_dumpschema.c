@@ -8,8 +8,7 @@
 
 #include "../schema/files.h"
 
-/* The APIs of the bus module are dumped too, although nobody serves them here. */
-static int set_up(invocation *in, lb_bus *bus)
+int set_up_without_serving(invocation *in, lb_bus *bus)
 {
     arena memory = {0};
     lb_setup_fn setup = in->setup;
@@ -61,7 +60,7 @@ static int dumpschema(invocation *in)
         lb_log_set_level(LB_LOG_WARNING);
     if (!(bus = cli_open(in, (lb_options){0})))
         return CLI_FAILURE;
-    code = set_up(in, bus);
+    code = set_up_without_serving(in, bus);
     if (code == CLI_OK && lb_schema_dump(bus, &schemas, &error) != LB_OK)
         code = failure(in, &error);
     if (code == CLI_OK)

@@ -57,8 +57,11 @@ bool since_id(const char *since, char out[ENTRY_ID_TEXT])
         strcpy(out, "$");
         return true;
     }
-    if (!entry_id_parse((lb_slice){since, strlen(since)}, &id) && !iso8601_ms(since, &id.ms))
-        return false;
+    if (!entry_id_parse((lb_slice){since, strlen(since)}, &id)) {
+        id.seq = 0; /* of "2024-05-01" it has taken the month for one */
+        if (!iso8601_ms(since, &id.ms))
+            return false;
+    }
     entry_id_text(out, id);
     return true;
 }

@@ -624,4 +624,8 @@ const lb_event_transport redis_events = {
     .interrupt = listener_interrupt,
     .unlisten = listener_unlisten,
     .lease_ms = listener_lease_ms,
+    .history = history_open,
+    .history_fetch = history_fetch,
+    .history_close = history_close,
+    .lag = groups_lag,
 };

@@ -108,6 +108,25 @@ lb_status lease_renew(void *self, const lb_event_message *const *events, size_t 
 lb_status lease_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
 lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
 
+/* history.c */
+lb_status history_open(void *self, const lb_history_config *config, int64_t deadline_ns, void **history,
+                       lb_error *error);
+lb_status history_fetch(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
+                        size_t *count, bool *end, lb_error *error);
+void history_close(void *history);
+
+/* streams.c */
+/* The streams of an API that hold an event, or all of them for "*": calls `found` with each one's key and the
+ * name of its event ("*": of all events). */
+typedef bool (*stream_found)(lb_slice key, lb_slice event_name, void *data); /* false: memory is short */
+lb_status streams_of(redis *r, conn *c, lb_slice api_name, lb_slice event_name, stream_found found, void *data,
+                     int64_t deadline_ns, lb_error *error);
+
+/* lag.c */
+lb_status groups_lag(void *self, lb_slice api_name, lb_slice event_name,
+                     void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                     lb_error *error);
+
 /* fire.c */
 lb_status fire_events(void *self, lb_event_message *const *events, size_t count, int64_t deadline_ns,
                       lb_error *error);

@@ -14,6 +14,17 @@ bool reply_is_error_of(const reply *r, const char *code)
     return reply_is_error(r) && text.size >= size && memcmp(text.data, code, size) == 0;
 }
 
+const reply *reply_field(const reply *list, const char *name)
+{
+    size_t size = strlen(name);
+    for (const reply *f = reply_first(list); f && f->next; f = f->next->next) {
+        lb_slice text = reply_text(f);
+        if (text.size == size && memcmp(text.data, name, size) == 0)
+            return f->next;
+    }
+    return NULL;
+}
+
 /* ---- Objects for hiredis ---------------------------------------------------------------------------- */
 
 /* Room for a reply and its text in one piece, linked into the array that it belongs to. */

@@ -5,19 +5,10 @@
 
 #include "listener.h"
 
-/* The value of a name in a flat list of names and values; NULL: not there. */
-static const reply *field_of(const reply *list, const char *name)
-{
-    for (const reply *f = reply_first(list); f && f->next; f = f->next->next)
-        if (slice_is(reply_text(f), name))
-            return f->next;
-    return NULL;
-}
-
 static const reply *own_group(const listener *l, const reply *groups)
 {
     for (const reply *group = reply_first(groups); group; group = group->next) {
-        const reply *name = field_of(group, "name");
+        const reply *name = reply_field(group, "name");
         if (name && slice_is(reply_text(name), l->group))
             return group;
     }
@@ -28,11 +19,11 @@ static const reply *own_group(const listener *l, const reply *groups)
  * of those that are still there. */
 static int64_t unread_and_gone(const reply *about, const reply *group)
 {
-    const reply *added = field_of(about, "entries-added"), *length = field_of(about, "length");
-    const reply *first = field_of(about, "first-entry"), *read = field_of(group, "entries-read");
+    const reply *added = reply_field(about, "entries-added"), *length = reply_field(about, "length");
+    const reply *first = reply_field(about, "first-entry"), *read = reply_field(group, "entries-read");
     entry_id oldest, last;
     if (!added || !length || !read || read->type != REDIS_REPLY_INTEGER ||
-        !entry_id_parse(reply_text(field_of(group, "last-delivered-id")), &last))
+        !entry_id_parse(reply_text(reply_field(group, "last-delivered-id")), &last))
         return 0;
     if (reply_first(first) &&
         (!entry_id_parse(reply_text(reply_first(first)), &oldest) || entry_id_compare(oldest, last) <= 0))
@@ -54,7 +45,7 @@ lb_status find_trimmed(listener *l, stream *s, lb_error *error)
         status = conn_answer(c, until, &groups, error);
     const reply *group = status == LB_OK ? own_group(l, groups) : NULL;
     int64_t gone = group ? unread_and_gone(about, group) : 0;
-    int64_t last_read = group ? reply_integer(field_of(group, "entries-read")) : 0;
+    int64_t last_read = group ? reply_integer(reply_field(group, "entries-read")) : 0;
     if (last_read != s->trimmed_after)
         s->trimmed_told = 0;
     if (gone > s->trimmed_told) {

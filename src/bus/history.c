@@ -1,0 +1,276 @@
+/* Looking at stored events, and at how far listeners are behind, without listening. */
+#include "bus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH       256 /* events taken from the transport at once */
+#define KEEP_MEMORY (64 * 1024)
+
+struct lb_history {
+    lb_bus *bus;
+    const instance *from;
+    char *list;                        /* the events, as they were given */
+    lb_slice *api_names, *event_names; /* pairs, slices of `list` */
+    size_t pairs;
+    void *handle; /* the transport's */
+    const lb_event_message *batch;
+    size_t count, position;
+    const lb_event_message *current; /* NULL: none */
+    lb_event event;                  /* of `current` */
+    arena memory;                    /* of `event` */
+    api_schema *schema;              /* holds the defaults among its arguments, or NULL */
+};
+
+/* Where the events of an API are stored; NULL: there they cannot be read. */
+static const instance *find_store(const lb_bus *bus, lb_slice api_name, lb_error *error)
+{
+    const instance *i = route_of(bus, api_name)->fires->event;
+    if (i->transport->event && i->transport->event->history)
+        return i;
+    lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
+                 i->transport->name);
+    return NULL;
+}
+
+/* One history is of one store: what is stored apart has no common order. */
+static lb_status choose_store(lb_history *h, lb_error *error)
+{
+    if (!(h->from = find_store(h->bus, h->api_names[0], error)))
+        return LB_UNSUPPORTED;
+    for (size_t i = 1; i < h->pairs; i++)
+        if (route_of(h->bus, h->api_names[i])->fires->event != h->from)
+            return lb_error_set(
+                error, LB_UNSUPPORTED,
+                "the events of %.*s and %.*s are on different transports: expected a history of one",
+                (int)h->api_names[0].size, h->api_names[0].data, (int)h->api_names[i].size,
+                h->api_names[i].data);
+    return LB_OK;
+}
+
+/* The names in `events`; `list` and the arrays are for free(). */
+static lb_status read_events(const char *events, char **list, lb_slice **api_names, lb_slice **event_names,
+                             size_t *pairs, lb_error *error)
+{
+    *list = strdup(events ? events : "");
+    if (!*list)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for the names of events");
+    lb_status status = names_split(*list, api_names, event_names, pairs, error);
+    if (status == LB_OK && !*pairs)
+        return lb_error_set(error, LB_INVALID_NAME,
+                            "expected events such as \"api.event\" or \"api.*\", got none");
+    return status;
+}
+
+static lb_status check_options(const lb_history_options *o, lb_error *error)
+{
+    if (o->flags & ~LB_HISTORY_OLDEST_FIRST)
+        return lb_error_set(error, LB_CONFIG, "lb_history_open: unknown bits 0x%x in flags",
+                            o->flags & ~LB_HISTORY_OLDEST_FIRST);
+    if (o->from && strcmp(o->from, "$") == 0 && !(o->flags & LB_HISTORY_OLDEST_FIRST))
+        return lb_error_set(error, LB_CONFIG, "from: \"$\" is for a history with the oldest first");
+    return LB_OK;
+}
+
+static lb_status open_history(lb_history *h, const char *events, const lb_history_options *o, lb_error *error)
+{
+    lb_bus *bus = h->bus;
+    lb_status status = check_options(o, error);
+    if (status == LB_OK)
+        status = read_events(events, &h->list, &h->api_names, &h->event_names, &h->pairs, error);
+    if (status == LB_OK)
+        status = choose_store(h, error);
+    if (status != LB_OK)
+        return status;
+    const lb_history_config config = {
+        .api_names = h->api_names,
+        .event_names = h->event_names,
+        .count = h->pairs,
+        .from = o->from,
+        .to = o->to,
+        .oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST,
+    };
+    return h->from->transport->event->history(h->from->self, &config, clock_in_ms(bus->rpc_timeout_ms),
+                                              &h->handle, error);
+}
+
+lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_history_options *options, lb_error *error)
+{
+    static const lb_history_options defaults;
+    bus_check_fork(bus);
+    lb_history *h = calloc(1, sizeof *h);
+    if (!h) {
+        lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+        return NULL;
+    }
+    h->bus = bus;
+    if (open_history(h, events, options ? options : &defaults, error) == LB_OK)
+        return h;
+    lb_history_close(h);
+    return NULL;
+}
+
+void lb_history_close(lb_history *h)
+{
+    if (!h)
+        return;
+    if (h->handle)
+        h->from->transport->event->history_close(h->handle);
+    api_schema_unref(h->schema);
+    arena_free(&h->memory);
+    free(h->api_names);
+    free(h->event_names);
+    free(h->list);
+    free(h);
+}
+
+/* ---- The next one ----------------------------------------------------------------------------------- */
+
+/* A connection that has died while nobody used it is no failure: once more. */
+static lb_status fetch(lb_history *h, bool *end, lb_error *error)
+{
+    const lb_event_transport *t = h->from->transport->event;
+    int64_t deadline = clock_in_ms(h->bus->rpc_timeout_ms);
+    lb_status status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
+    if (status == LB_TRANSPORT && clock_now() < deadline)
+        status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
+    h->position = 0;
+    if (status != LB_OK)
+        h->count = 0;
+    return status;
+}
+
+static void show(lb_history *h, const lb_event_message *m)
+{
+    static const bool never_lost = false;
+    arena_reset(&h->memory, KEEP_MEMORY);
+    api_schema_unref(h->schema);
+    h->schema = NULL;
+    h->current = m;
+    h->event = (lb_event){
+        .message = {.bus = h->bus,
+                    .api_name = m->api_name,
+                    .name = m->event_name,
+                    .kwargs = m->kwargs,
+                    .count = m->kwargs_count,
+                    .memory = &h->memory},
+        .event = m,
+        .lease_lost = &never_lost,
+    };
+}
+
+lb_status lb_history_next(lb_history *h, const lb_event **event, lb_error *error)
+{
+    bool end = false;
+    *event = NULL;
+    h->current = NULL;
+    bus_check_fork(h->bus);
+    while (h->position == h->count && !end) {
+        lb_status status = fetch(h, &end, error);
+        if (status != LB_OK)
+            return status;
+    }
+    if (h->position == h->count)
+        return LB_OK;
+    show(h, &h->batch[h->position++]);
+    *event = &h->event;
+    return LB_OK;
+}
+
+const char *lb_history_problem(const lb_history *h) { return h->current ? h->current->problem : NULL; }
+
+lb_status lb_history_check(lb_history *h, bool *known, lb_error *error)
+{
+    const lb_event_message *m = h->current;
+    lb_message *message = &h->event.message;
+    const member_schema *member = NULL;
+    if (known)
+        *known = false;
+    if (!m)
+        return lb_error_set(error, LB_USAGE, "lb_history_check: expected an event to have been given");
+    if (m->problem)
+        return lb_error_set(error, LB_MALFORMED, "%s", m->problem);
+    api_schema_unref(h->schema);
+    h->schema = NULL;
+    lb_status status =
+        schemas_find(h->bus, m->api_name, m->event_name, true, false, &h->schema, &member, error);
+    if (status == LB_OK && member) {
+        if (known)
+            *known = true;
+        message->args = NULL; /* made anew, with the defaults */
+        status = arguments_accept(m->api_name, member, MARSHAL_VALIDATE | MARSHAL_CAST, &h->memory,
+                                  &message->kwargs, &message->count, error);
+    }
+    return status;
+}
+
+/* ---- Lag -------------------------------------------------------------------------------------------- */
+
+typedef struct lags {
+    buffer out;
+    map seen; /* what is told already: several events may share a stream */
+    const char *group;
+} lags;
+
+static void write_name(buffer *out, const char *name, lb_slice text)
+{
+    buffer_printf(out, "\"%s\":", name);
+    if (!buffer_json_string(out, text.data, text.size))
+        buffer_literal(out, "\"?\""); /* not UTF-8: none of ours */
+    buffer_char(out, ',');
+}
+
+static void write_lag(const lb_group_lag *lag, void *data)
+{
+    lags *l = data;
+    if (l->group && !slice_is(lag->group, l->group))
+        return;
+    size_t start = l->out.size;
+    buffer_str(&l->out, start > 1 ? ",{" : "{");
+    size_t name = l->out.size;
+    write_name(&l->out, "group", lag->group);
+    write_name(&l->out, "api", lag->api_name);
+    write_name(&l->out, "event", lag->event_name);
+    if (map_get(&l->seen, l->out.data + name, l->out.size - name)) {
+        l->out.size = start;
+        return;
+    }
+    if (l->out.failed || !map_put(&l->seen, l->out.data + name, l->out.size - name, l))
+        l->out.failed = true;
+    buffer_literal(&l->out, "\"undelivered\":");
+    if (lag->undelivered < 0)
+        buffer_literal(&l->out, "null");
+    else
+        buffer_int(&l->out, lag->undelivered);
+    buffer_printf(&l->out, ",\"pending\":%lld,\"consumers\":%lld,\"dead_letters\":%lld}",
+                  (long long)lag->pending, (long long)lag->consumers, (long long)lag->dead_letters);
+}
+
+lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **result, lb_error *error)
+{
+    lags l = {.group = group};
+    char *list = NULL;
+    lb_slice *api_names = NULL, *event_names = NULL;
+    size_t pairs = 0;
+    *result = NULL;
+    bus_check_fork(bus);
+    int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
+    lb_status status = read_events(events, &list, &api_names, &event_names, &pairs, error);
+    buffer_char(&l.out, '[');
+    for (size_t i = 0; i < pairs && status == LB_OK; i++) {
+        const instance *store = find_store(bus, api_names[i], error);
+        status = store ? store->transport->event->lag(store->self, api_names[i], event_names[i], write_lag, &l,
+                                                      deadline, error)
+                       : LB_UNSUPPORTED;
+    }
+    buffer_char(&l.out, ']');
+    if (status == LB_OK)
+        status = l.out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while asking for the lag")
+                              : lb_value_parse(l.out.data, l.out.size, result, error);
+    buffer_free(&l.out);
+    map_free(&l.seen);
+    free(list);
+    free(api_names);
+    free(event_names);
+    return status;
+}

@@ -1,0 +1,341 @@
+/* lightbus inspect: prints stored events, filtered as they come. They are read page by page in the order of
+ * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
+ * goes on with those that are fired meanwhile, until a signal. */
+#include "inspect.h"
+
+#include "../base/clock.h"
+#include "../base/json.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOOK_AGAIN_MS = 100, RETRY_MOST_MS = 5000, PROGRESS_MS = 100, FLUSH_MS = 100 };
+
+typedef struct inspection {
+    invocation *in;
+    lb_bus *bus;
+    lb_value *schemas;
+    lb_history *history;
+    arena memory;
+    inspect_filter filter;
+    inspect_printer printer;
+    uint64_t left; /* events still to print; UINT64_MAX: no end */
+    uint64_t seen, printed;
+    bool api_is_known;
+    bool progress, progress_shown, unflushed;
+    int64_t progress_at, flush_at;
+    unsigned failures; /* in a row, of following */
+    int write_error;   /* errno of a write that failed */
+} inspection;
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    stopped = 1;
+}
+
+/* Following ends with a signal, as a success; a second one ends the program at once. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- Which APIs ------------------------------------------------------------------------------------- */
+
+static bool is_internal(const char *name) { return strncmp(name, "internal.", 9) == 0; }
+
+static bool api_is_wanted(const invocation *in, const char *name)
+{
+    if (in->api && !is_pattern(in->api))
+        return strcmp(in->api, name) == 0;
+    return (in->internal || !is_internal(name)) && (!in->api || pattern_matches(in->api, name));
+}
+
+static void add_events(const invocation *in, buffer *events, const char *api)
+{
+    const char *event = in->event && !is_pattern(in->event) ? in->event : "*";
+    buffer_printf(events, "%s%s.%s", events->size ? " " : "", api, event);
+}
+
+static lb_status no_api(const inspection *i, lb_error *error)
+{
+    buffer names = {0};
+    char text[HINT_SIZE];
+    suggestion s = suggestion_for(slice_of(i->in->api ? i->in->api : ""));
+    lb_value_iterator it = lb_value_iterate(i->schemas);
+    while (lb_value_next(&it)) {
+        suggestion_consider(&s, slice_of(it.name));
+        buffer_printf(&names, "%s%s", names.size ? ", " : "", it.name);
+    }
+    const char *known = buffer_text(&names);
+    lb_status status;
+    if (!i->in->api)
+        status = lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
+    else if (s.best.size)
+        status =
+            lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus%s", i->in->api, hint(&s, text));
+    else
+        status = lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus; there are: %.300s",
+                              i->in->api, known && *known ? known : "none");
+    buffer_free(&names);
+    return status;
+}
+
+/* The events to read, as lb_history_open takes them. One API that is given by its name is read whether its
+ * schema is there or not: its service may be down. */
+static lb_status choose_events(inspection *i, buffer *events, lb_error *error)
+{
+    lb_value_iterator it = lb_value_iterate(i->schemas);
+    while (lb_value_next(&it))
+        if (api_is_wanted(i->in, it.name)) {
+            add_events(i->in, events, it.name);
+            i->api_is_known = true;
+        }
+    if (!events->size && i->in->api && !is_pattern(i->in->api))
+        add_events(i->in, events, i->in->api);
+    if (!events->size && !events->failed)
+        return no_api(i, error);
+    return buffer_text(events) ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory");
+}
+
+static lb_status open_history(inspection *i, lb_error *error)
+{
+    const invocation *in = i->in;
+    const lb_history_options options = {
+        .from = in->native_id ? in->native_id : in->from,
+        .to = in->native_id ? in->native_id : in->to,
+        .flags = in->oldest_first || in->follow ? LB_HISTORY_OLDEST_FIRST : 0,
+    };
+    buffer events = {0};
+    lb_status status = lb_schema_dump(i->bus, &i->schemas, error);
+    i->printer.schemas = i->schemas;
+    if (status == LB_OK)
+        status = choose_events(i, &events, error);
+    if (status == LB_OK && !(i->history = lb_history_open(i->bus, events.data, &options, error)))
+        status = error->status;
+    buffer_free(&events);
+    return status;
+}
+
+/* ---- Printing --------------------------------------------------------------------------------------- */
+
+/* One line on the terminal of stderr that is written over. */
+static void show_progress(inspection *i, int64_t now)
+{
+    if (!i->progress || now < i->progress_at)
+        return;
+    fprintf(stderr, "\r\033[K%llu events read, %llu shown", (unsigned long long)i->seen,
+            (unsigned long long)i->printed);
+    fflush(stderr);
+    i->progress_shown = true;
+    i->progress_at = now + PROGRESS_MS * CLOCK_MS;
+}
+
+static void clear_progress(inspection *i)
+{
+    if (!i->progress_shown)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr); /* before what stdout prints */
+    i->progress_shown = false;
+}
+
+static void flush_output(inspection *i)
+{
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !i->write_error)
+        i->write_error = errno ? errno : EIO;
+    i->unflushed = false;
+    i->flush_at = clock_now() + FLUSH_MS * CLOCK_MS;
+}
+
+/* Output is gathered, but what has come is shown soon, the first event at once. */
+static lb_status show_event(inspection *i, const lb_event *event, lb_error *error)
+{
+    int64_t now = clock_now();
+    i->seen++;
+    show_progress(i, now);
+    if (i->unflushed && now >= i->flush_at)
+        flush_output(i);
+    if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
+        return LB_OK;
+    clear_progress(i);
+    errno = 0;
+    if (!inspect_print(&i->printer, i->history, event))
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory");
+    if (ferror(stdout))
+        i->write_error = errno ? errno : EIO;
+    i->printed++;
+    if (i->left != UINT64_MAX)
+        i->left--;
+    i->unflushed = true;
+    if (now >= i->flush_at)
+        flush_output(i);
+    return LB_OK;
+}
+
+/* ---- Going through them ----------------------------------------------------------------------------- */
+
+static bool is_over(const inspection *i) { return stopped || !i->left || i->write_error; }
+
+static void nap(int64_t ms)
+{
+    const struct timespec time = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&time, NULL); /* a signal ends it */
+}
+
+/* The connection is lost while following: told once, then tried again. False: that is a failure. */
+static bool goes_on(inspection *i, const lb_error *error)
+{
+    if (!i->in->follow || error->status != LB_TRANSPORT)
+        return false;
+    if (!i->failures++) {
+        clear_progress(i);
+        fprintf(stderr, "%s inspect: ", i->in->program);
+        print_safe(stderr, error->message);
+        fputs("; trying again\n", stderr);
+    }
+    nap(backoff_ms(i->failures, LOOK_AGAIN_MS, RETRY_MOST_MS));
+    return true;
+}
+
+static lb_status go_through(inspection *i, lb_error *error)
+{
+    lb_status status = LB_OK;
+    while (status == LB_OK && !is_over(i)) {
+        const lb_event *event;
+        status = lb_history_next(i->history, &event, error);
+        if (status != LB_OK) {
+            if (goes_on(i, error))
+                status = LB_OK;
+            continue;
+        }
+        i->failures = 0;
+        if (event) {
+            status = show_event(i, event, error);
+            continue;
+        }
+        clear_progress(i);
+        flush_output(i);
+        if (!i->in->follow)
+            break;
+        nap(LOOK_AGAIN_MS);
+    }
+    clear_progress(i);
+    flush_output(i);
+    if (i->write_error && i->write_error != EPIPE && status == LB_OK)
+        status =
+            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(i->write_error));
+    return status;
+}
+
+static int inspect(inspection *i)
+{
+    lb_error error = {0};
+    i->bus = cli_open(i->in, (lb_options){.service_name = "lightbus"});
+    if (!i->bus)
+        return CLI_FAILURE;
+    int code = set_up_without_serving(i->in, i->bus);
+    if (code != CLI_OK)
+        return code;
+    if (i->in->follow)
+        catch_signals();
+    lb_status status = open_history(i, &error);
+    if (status == LB_OK)
+        status = go_through(i, &error);
+    if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)
+        status = no_api(i, &error);
+    return status == LB_OK ? CLI_OK : failure(i->in, &error);
+}
+
+/* ---- The command ------------------------------------------------------------------------------------ */
+
+static lb_status read_flags(inspection *i, lb_error *error)
+{
+    const invocation *in = i->in;
+    lb_status status = inspect_filter_read(&i->memory, in, &i->filter, error);
+    if (status == LB_OK)
+        status = inspect_format_read(in, &i->printer, error);
+    if (status != LB_OK)
+        return status;
+    if (in->events_count && !flags_count(in->events_count, &i->left))
+        return lb_error_set(error, LB_USAGE, "--count: expected a whole number above 0, got \"%s\"",
+                            in->events_count);
+    if (in->native_id && (in->from || in->to))
+        return lb_error_set(error, LB_USAGE, "give --native-id or --from and --to, not both");
+    if (in->from && strcmp(in->from, "$") == 0 && !in->follow)
+        return lb_error_set(error, LB_USAGE, "--from: \"$\" (now) is for --follow");
+    return LB_OK;
+}
+
+static int inspect_command(invocation *in)
+{
+    inspection i = {.in = in, .left = UINT64_MAX};
+    lb_error error = {0};
+    int code;
+
+    if (in->count)
+        return usage_error(in, "unexpected argument \"%s\"", in->arguments[0]);
+    i.printer.for_people = isatty(STDOUT_FILENO);
+    i.printer.colours = colours_for(stdout);
+    i.printer.validate = in->validate;
+    i.printer.show_casting = in->show_casting;
+    i.progress = isatty(STDERR_FILENO);
+    i.progress_at = clock_in_ms(PROGRESS_MS);
+    if (!in->log_level)
+        lb_log_set_level(LB_LOG_WARNING);
+    if (read_flags(&i, &error) == LB_OK)
+        code = inspect(&i);
+    else
+        code = usage_error(in, "%s", error.message);
+    buffer_free(&i.printer.out);
+    lb_history_close(i.history);
+    lb_value_free(i.schemas);
+    lb_close(i.bus);
+    arena_free(&i.memory);
+    return code;
+}
+
+#define SLOT(field) offsetof(invocation, field)
+
+static const flag flags[] = {
+    {"bus", "PATH", "with the APIs of this bus module", SLOT(bus), 'b', true},
+    {"api", "NAME", "only this API; may be a pattern: 'shop.*'", SLOT(api), 'a', false},
+    {"event", "NAME", "only this event; may be a pattern: 'user_*'", SLOT(event), 'e', false},
+    {"id", "ID", "only the event of this id", SLOT(id), 'i', false},
+    {"native-id", "ID", "only the event of this id of the transport", SLOT(native_id), 'n', false},
+    {"version", "N", "only this version; or a comparison: '>1'", SLOT(event_version), 'v', false},
+    {"json-path", "CONDITION", "only where it holds: address.city=London", SLOT(json_path), 'j', false},
+    {"from", "WHEN", "the first in time: native id, ISO 8601, $ (now)", SLOT(from), 0, false},
+    {"to", "WHEN", "the last in time: native id, ISO 8601", SLOT(to), 0, false},
+    {"internal", NULL, "also the APIs internal.*", SLOT(internal), 'I', false},
+    {"format", "FORMAT", "json (a line each), pretty or human", SLOT(format), 'F', false},
+    {"oldest-first", NULL, "default: the newest first", SLOT(oldest_first), 0, false},
+    {"count", "N", "end after N events shown", SLOT(events_count), 0, false},
+    {"follow", NULL, "oldest first, then go on with new ones", SLOT(follow), 'f', false},
+    {"validate", NULL, "check them against the schema", SLOT(validate), 'd', false},
+    {"show-casting", NULL, "show what a listener would get", SLOT(show_casting), 'C', false},
+    {0},
+};
+
+const command cmd_inspect = {
+    .name = "inspect",
+    .summary = "Prints stored events.",
+    .arguments = "",
+    .details = "A CONDITION is PATH OP VALUE, where OP is one of = != < <= > >=, and PATH begins\n"
+               "with an argument: user.email, items[0].price, items[*].price, or $..price (at\n"
+               "any depth).\n\n"
+               "  lightbus inspect --api auth --event 'user_*' --count 10 --format human\n"
+               "  lightbus inspect --json-path 'items[*].price>=100' | jq .id\n"
+               "  lightbus inspect --follow --from '$' --validate\n",
+    .flags = flags,
+    .run = inspect_command,
+};

@@ -1,0 +1,120 @@
+/* How far the consumer groups of an API's streams are behind: from XINFO, which servers since Redis 7 answer
+ * with counters. Their `lag` counts trimmed entries too, so it is held against what is there; where it is
+ * missing, two cases can still be told, and the rest is not known. */
+#include "listener.h"
+
+typedef struct stream_names {
+    arena memory;
+    struct stream_name {
+        lb_slice key, event_name;
+        struct stream_name *next;
+    } * first;
+} stream_names;
+
+static bool is_known(const stream_names *names, lb_slice key)
+{
+    for (const struct stream_name *s = names->first; s; s = s->next)
+        if (slice_equal(s->key, key))
+            return true;
+    return false;
+}
+
+static bool collect(lb_slice key, lb_slice event_name, void *data)
+{
+    stream_names *names = data;
+    if (is_known(names, key))
+        return true;
+    struct stream_name *one = arena_alloc(&names->memory, sizeof *one);
+    if (!one)
+        return false;
+    one->key = (lb_slice){arena_copy(&names->memory, key.data, key.size), key.size};
+    one->event_name = (lb_slice){arena_copy(&names->memory, event_name.data, event_name.size), event_name.size};
+    one->next = names->first;
+    names->first = one;
+    return one->key.data && one->event_name.data;
+}
+
+static int64_t undelivered(const reply *about, const reply *group)
+{
+    const reply *lag = reply_field(group, "lag"), *first = reply_first(reply_field(about, "first-entry"));
+    int64_t length = reply_integer(reply_field(about, "length"));
+    entry_id delivered, newest, oldest;
+    if (!length)
+        return 0;
+    if (entry_id_parse(reply_text(reply_field(group, "last-delivered-id")), &delivered)) {
+        if (entry_id_parse(reply_text(reply_field(about, "last-generated-id")), &newest) &&
+            entry_id_compare(delivered, newest) >= 0)
+            return 0;
+        if (entry_id_parse(reply_text(first), &oldest) && entry_id_compare(delivered, oldest) < 0)
+            return length;
+    }
+    if (!lag || lag->type != REDIS_REPLY_INTEGER)
+        return -1;
+    return reply_integer(lag) < length ? reply_integer(lag) : length;
+}
+
+/* Three answers: about the stream, its groups, the number of dead letters. */
+static lb_status ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
+{
+    conn_release(c);
+    for (int i = 0; i < 2; i++) {
+        command_begin(&c->out, 3);
+        command_str(&c->out, "XINFO");
+        command_str(&c->out, i ? "GROUPS" : "STREAM");
+        command_slice(&c->out, key);
+    }
+    command_begin(&c->out, 2);
+    command_str(&c->out, "XLEN");
+    command_prefixed(&c->out, key.data, (lb_slice){":dead", 5});
+    lb_status status = conn_send(c, deadline_ns, NULL, error);
+    for (int i = 0; i < 3 && status == LB_OK; i++)
+        status = conn_answer(c, deadline_ns, &answers[i], error);
+    return status;
+}
+
+static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stream,
+                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                      lb_error *error)
+{
+    const reply *answers[3] = {NULL};
+    lb_status status = ask(c, stream->key, answers, deadline_ns, error);
+    if (status != LB_OK)
+        return status;
+    if (reply_is_error(answers[0]))
+        return reply_is_error_of(answers[0], "ERR no such key")
+                   ? LB_OK
+                   : conn_reply_error(c, answers[0], "asking about a stream", error);
+    for (const reply *group = reply_first(answers[1]); group; group = group->next) {
+        const lb_group_lag lag = {
+            .group = reply_text(reply_field(group, "name")),
+            .api_name = api_name,
+            .event_name = stream->event_name,
+            .undelivered = undelivered(answers[0], group),
+            .pending = reply_integer(reply_field(group, "pending")),
+            .consumers = reply_integer(reply_field(group, "consumers")),
+            .dead_letters = reply_integer(answers[2]),
+        };
+        found(&lag, data);
+    }
+    return LB_OK;
+}
+
+/* On a connection of its own: looking for streams may take long. */
+lb_status groups_lag(void *self, lb_slice api_name, lb_slice event_name,
+                     void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                     lb_error *error)
+{
+    redis *r = self;
+    stream_names names = {0};
+    conn c;
+    conn_init(&c, &r->options, &r->features, r->tls, -1);
+    lb_slice shared = r->options.stream_per_event ? event_name : (lb_slice){"*", 1};
+    lb_status status = conn_ready(&c, deadline_ns, error);
+    if (status == LB_OK)
+        status = streams_of(r, &c, api_name, shared, collect, &names, deadline_ns, error);
+    for (const struct stream_name *s = names.first; s && status == LB_OK; s = s->next)
+        status = tell(&c, api_name, s, found, data, deadline_ns, error);
+    conn_close(&c);
+    arena_free(&names.memory);
+    return status;
+}

@@ -1,0 +1,523 @@
+/* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
+#include "cli_harness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static cli c;
+
+/* ---- What is stored --------------------------------------------------------------------------------- */
+
+static void publish(const char *api, const char *events)
+{
+    char key[64], json[1024];
+    snprintf(key, sizeof key, "schema:%s", api);
+    snprintf(json, sizeof json, "{\"rpcs\":{},\"events\":{%s}}", events);
+    lb_value_free(redis_command(c.redis, "SET", key, json, NULL));
+    lb_value_free(redis_command(c.redis, "SADD", "schemas", api, NULL));
+}
+
+#define EVENT(name, properties)                                                                                \
+    "\"" name                                                                                                  \
+    "\":{\"parameters\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" properties       \
+    "},\"required\":[\"username\"]}}"
+#define USERNAME "\"username\":{\"type\":\"string\"}"
+
+static void store(const char *native_id, const char *api, const char *event, const char *version,
+                  const char *field, const char *json)
+{
+    char stream[64], id[64];
+    snprintf(stream, sizeof stream, "%s.*:stream", api);
+    snprintf(id, sizeof id, "id-%s", native_id);
+    lb_value_free(redis_command(c.redis, "XADD", stream, native_id, "id", id, "api_name", api, "event_name",
+                                event, "version", version, field, json, NULL));
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    cli_open(&c);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    cli_close(&c);
+    return 0;
+}
+
+static int fill(void **state)
+{
+    (void)state;
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    publish("auth",
+            EVENT("user_registered", USERNAME ",\"age\":{\"type\":\"integer\",\"default\":18}") "," EVENT(
+                "user_left", USERNAME) "," EVENT("login", USERNAME));
+    publish("shop.orders", EVENT("placed", USERNAME));
+    publish("internal.state", EVENT("ping", USERNAME));
+    publish("empty", EVENT("never", USERNAME));
+    store("1700000000001-0", "auth", "user_registered", "1", ":username", "\"adam\"");
+    store("1700000000002-0", "shop.orders", "placed", "2", ":total", "42");
+    store("1700000000003-0", "auth", "user_left", "2", ":username", "\"eve\"");
+    store("1700000000004-0", "auth", "login", "3", ":username", "{\"name\": [\"eve\", 7]}");
+    store("1700000000005-0", "internal.state", "ping", "1", ":username", "\"x\"");
+    return 0;
+}
+
+/* ---- Running ---------------------------------------------------------------------------------------- */
+
+/* What the program printed, exactly. */
+static void prints(program *p, const char *text)
+{
+    int code = program_wait(p, DEADLINE_MS);
+    if (code != 0)
+        fail_msg("exit code %d: %s", code, p->text);
+    assert_string_equal(p->text, text);
+    program_free(p);
+}
+#define PRINTS(text, ...) prints(START(&c, "inspect", __VA_ARGS__), (text))
+
+/* The last digits of the native ids that it printed, in order. */
+static void shows(program *p, const char *digits)
+{
+    char got[32] = "";
+    int code = program_wait(p, DEADLINE_MS);
+    if (code != 0)
+        fail_msg("exit code %d: %s", code, p->text);
+    for (const char *at = p->text; (at = strstr(at, "\"native_id\":\"170000000000")); at++)
+        strncat(got, at + strlen("\"native_id\":\"170000000000"), 1);
+    if (strcmp(got, digits) != 0)
+        fail_msg("got %s, expected %s: %s", got, digits, p->text);
+    program_free(p);
+}
+#define SHOWS(digits, ...) shows(START(&c, "inspect", __VA_ARGS__), (digits))
+
+/* ---- Filters ---------------------------------------------------------------------------------------- */
+
+static void all_of_it_newest_first(void **state)
+{
+    (void)state;
+    shows(START(&c, "inspect"), "4321");
+    SHOWS("1234", "--oldest-first");
+    SHOWS("43", "--count", "2");
+    SHOWS("54321", "--internal");
+    SHOWS("54321", "-I");
+    SHOWS("12", "--count", "2", "--oldest-first");
+}
+
+static void by_api_and_event(void **state)
+{
+    (void)state;
+    SHOWS("431", "--api", "auth");
+    SHOWS("431", "-a", "a*");
+    SHOWS("2", "-a", "shop.*");
+    SHOWS("2", "-a", "shop.orders");
+    SHOWS("5", "-a", "internal.state"); /* by its name */
+    SHOWS("5", "-a", "internal.*", "-I");
+    SHOWS("4321", "-a", "*");
+    SHOWS("31", "--event", "user_*");
+    SHOWS("3", "-e", "user_left");
+    SHOWS("42", "-e", "[pl]*");
+    SHOWS("2", "-e", "p?aced");
+    SHOWS("", "-e", "user");
+    SHOWS("", "-a", "empty");
+    SHOWS("31", "-a", "auth", "-e", "*_*");
+}
+
+static void by_id_and_time(void **state)
+{
+    (void)state;
+    SHOWS("3", "--id", "id-1700000000003-0");
+    SHOWS("", "-i", "id-1700000000003");
+    SHOWS("3", "--native-id", "1700000000003-0");
+    SHOWS("", "-n", "1700000000003-1");
+    SHOWS("43", "--from", "1700000000003-0");
+    SHOWS("21", "--to", "1700000000002");
+    SHOWS("32", "--from", "2023-11-14T22:13:20.002Z", "--to", "2023-11-14T22:13:20.003Z");
+}
+
+static void by_version(void **state)
+{
+    (void)state;
+    SHOWS("32", "--version", "2");
+    SHOWS("32", "-v", "=2");
+    SHOWS("432", "-v", ">1");
+    SHOWS("4", "-v", "> 2");
+    SHOWS("432", "-v", ">=2");
+    SHOWS("1", "-v", "<2");
+    SHOWS("321", "-v", "<=2");
+    SHOWS("41", "-v", "!=2");
+}
+
+static void by_content(void **state)
+{
+    (void)state;
+    SHOWS("1", "--json-path", "username=adam");
+    SHOWS("3", "-j", "username=\"eve\"");
+    SHOWS("4", "-j", "username.name[*]=eve");
+    SHOWS("4", "-j", "$..name[1]>=7");
+    SHOWS("2", "-j", "total<=42");
+    SHOWS("2", "-j", "total>5");
+    SHOWS("", "-j", "total<42");
+    SHOWS("3", "-j", "username!=adam", "-e", "user_*");
+}
+
+static void a_service_that_is_down(void **state)
+{
+    (void)state;
+    store("1700000000006-0", "old", "news", "1", ":username", "1");
+    SHOWS("6", "--api", "old");
+    SHOWS("4321", "--api", "*"); /* nothing tells that it exists */
+}
+
+/* Its APIs are known without anything on the bus. */
+static void with_a_bus_module(void **state)
+{
+    (void)state;
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    store("1700000000001-0", "test.talk", "said", "1", ":text", "\"hello\"");
+    RUN(&c, 1, "no API is on the bus", "inspect");
+    RUN(&c, 0, "{\"text\":{\"type\":\"str\",\"value\":\"hello\"},\"loud\":{\"type\":\"bool\",\"value\":false}}",
+        "inspect", "--bus", TESTS_DIR "/integration/cli_service", "--show-casting");
+    RUN(&c, 1, "nothing.c", "inspect", "--bus", "nothing.c");
+}
+
+static void unknown_apis(void **state)
+{
+    (void)state;
+    RUN(&c, 1, "no API \"auht\" is on the bus; did you mean \"auth\"?\n", "inspect", "--api", "auht");
+    RUN(&c, 1, "no API \"stock*\" is on the bus; there are: ", "inspect", "--api", "stock*");
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    RUN(&c, 1, "no API is on the bus; --api NAME", "inspect");
+}
+
+/* ---- Formats ---------------------------------------------------------------------------------------- */
+
+static void as_json(void **state)
+{
+    (void)state;
+    PRINTS("{\"id\":\"id-1700000000004-0\",\"api_name\":\"auth\",\"event_name\":\"login\",\"version\":3,"
+           "\"native_id\":\"1700000000004-0\",\":username\":\"{\\\"name\\\":[\\\"eve\\\",7]}\"}\n",
+           "-e", "login");
+    PRINTS("{\"id\":\"id-1700000000004-0\",\"api_name\":\"auth\",\"event_name\":\"login\",\"version\":3,"
+           "\"native_id\":\"1700000000004-0\",\":username\":\"{\\\"name\\\":[\\\"eve\\\",7]}\"}\n",
+           "-e", "login", "--format", "json");
+    PRINTS("{\n  \"id\": \"id-1700000000001-0\",\n  \"api_name\": \"auth\",\n"
+           "  \"event_name\": \"user_registered\",\n  \"version\": 1,\n"
+           "  \"native_id\": \"1700000000001-0\",\n  \":username\": \"\\\"adam\\\"\"\n}\n",
+           "-j", "username=adam", "-F", "pretty");
+}
+
+static void for_people(void **state)
+{
+    (void)state;
+    PRINTS("auth.user_registered\n"
+           "  Metadata\n"
+           "    id            id-1700000000001-0\n"
+           "    version       1\n"
+           "  Data\n"
+           "    username      \"adam\"\n"
+           "  Extra\n"
+           "    native id     1700000000001-0\n"
+           "    time          2023-11-14T22:13:20.001Z\n"
+           "\n",
+           "-j", "username=adam", "--format", "human");
+}
+
+static void validated(void **state)
+{
+    (void)state;
+    RUN(&c, 0, "  Validation: Passed\n", "inspect", "-e", "user_left", "-F", "human", "--validate");
+    RUN(&c, 0, "  Validation: auth.login: username: expected str", "inspect", "-e", "login", "-F", "human",
+        "-d");
+    RUN(&c, 0, ",\"validation\":\"passed\"}\n", "inspect", "-e", "user_left", "-d");
+    RUN(&c, 0, ",\"validation\":\"auth.login: username: expected str", "inspect", "-e", "login", "-d");
+    store("1700000000006-0", "old", "news", "1", ":username", "1");
+    RUN(&c, 0, "Validation: not possible: no schema is known\n", "inspect", "-a", "old", "-d", "-F", "human");
+    store("1700000000007-0", "auth", "renamed", "1", ":username", "1");
+    RUN(&c, 0, "Validation: API auth has no event \"renamed\"", "inspect", "-e", "renamed", "-d", "-F",
+        "human");
+}
+
+static void cast(void **state)
+{
+    (void)state;
+    RUN(&c, 0,
+        "    username      \"adam\"\n"
+        "  Extra\n"
+        "    native id     1700000000001-0\n"
+        "    time          2023-11-14T22:13:20.001Z\n"
+        "  Casting\n"
+        "    username: str \"adam\"\n",
+        "inspect", "-j", "username=adam", "-F", "human", "--show-casting");
+    RUN(&c, 0, "\"casting\":{\"username\":{\"type\":\"str\",\"value\":\"adam\"}", "inspect", "-j",
+        "username=adam", "-C");
+}
+
+/* S32: what cannot be understood is shown as such, and hides nothing. */
+static void broken_events(void **state)
+{
+    (void)state;
+    store("1700000000006-0", "auth", "user_left", "1", ":username", "{oops");
+    lb_value_free(redis_command(c.redis, "XADD", "auth.*:stream", "1700000000007-0", "", "", NULL));
+    lb_value_free(redis_command(c.redis, "XADD", "auth.*:stream", "1700000000008-0", "what", "ever", NULL));
+    SHOWS("86431", "-a", "auth");
+    SHOWS("631", "-a", "auth", "-e", "user_*");
+    SHOWS("431", "-a", "auth", "-v", ">0");
+    RUN(&c, 0, "\"problem\":\"no id\"", "inspect", "-n", "1700000000008-0");
+    RUN(&c, 0, "    problem       username: ", "inspect", "-n", "1700000000006-0", "-F", "human", "-d", "-C");
+}
+
+/* ---- Wrong usage ------------------------------------------------------------------------------------ */
+
+static void wrong_usage(void **state)
+{
+    (void)state;
+    RUN(&c, 2, "unexpected argument \"auth\"", "inspect", "auth");
+    RUN(&c, 2, "--format: expected json, pretty or human, got \"jsn\"; did you mean \"json\"?", "inspect", "-F",
+        "jsn");
+    RUN(&c, 2, "--version: expected a number, maybe after one of", "inspect", "-v", "new");
+    RUN(&c, 2, "--version: expected a number", "inspect", "-v", ">");
+    RUN(&c, 2, "--version: expected a number", "inspect", "-v", "99999999999");
+    RUN(&c, 2, "--json-path: \"username\": expected one of = != < <= > >= at column 9", "inspect", "-j",
+        "username");
+    RUN(&c, 2, "--count: expected a whole number above 0", "inspect", "--count", "0");
+    RUN(&c, 2, "give --native-id or --from and --to", "inspect", "-n", "1-0", "--from", "1-0");
+    RUN(&c, 2, "--from: \"$\" (now) is for --follow", "inspect", "--from", "$");
+    RUN(&c, 2, "unknown flag \"--oldest\"", "inspect", "--oldest");
+    RUN(&c, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "--from", "noon");
+    RUN(&c, 1, "from: expected a native id", "inspect", "-n", "noon");
+    RUN(&c, 1, "expected letters, digits and \"_\"", "inspect", "-e", "a-b");
+    RUN(&c, 1, "lightbus inspect: error: ", "inspect", "--url", "redis://127.0.0.1:1/0");
+    RUN(&c, 0, "Usage: lightbus inspect [FLAGS]\n", "inspect", "--help");
+}
+
+/* ---- Following -------------------------------------------------------------------------------------- */
+
+static void follows_until_a_signal(void **state)
+{
+    (void)state;
+    const int signals[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        char id[32], expected[64];
+        program *p = START(&c, "inspect", "--api", "auth", "--follow");
+        program_expect(p, "1700000000001-0", DEADLINE_MS);
+        program_expect(p, "1700000000004-0", DEADLINE_MS);
+        snprintf(id, sizeof id, "170000000001%d-0", i);
+        snprintf(expected, sizeof expected, "\"native_id\":\"%s\"", id);
+        store(id, "auth", "login", "1", ":username", "\"late\"");
+        program_expect(p, expected, DEADLINE_MS);
+        child_kill(p->pid, signals[i]);
+        assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+        assert_true(strstr(p->text, "1700000000001-0") < strstr(p->text, "1700000000003-0")); /* oldest first */
+        program_free(p);
+    }
+}
+
+/* All APIs at once, filtered, from now on, to a number. */
+static void follows_what_is_new(void **state)
+{
+    (void)state;
+    program *p = START(&c, "inspect", "-f", "--from", "$", "--count", "2", "-j", "username=late");
+    for (int i = 10; child_runs(p->pid) && i < 99; i++) { /* until it listens, and has seen two */
+        char id[32];
+        snprintf(id, sizeof id, "17000000000%d-0", i);
+        store(id, "auth", "login", "1", ":username", i % 2 ? "\"early\"" : "\"late\"");
+        store(id, "shop.orders", "placed", "1", ":username", "\"early\"");
+        poll(NULL, 0, 50);
+    }
+    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+    assert_null(strstr(p->text, "170000000000"));
+    assert_null(strstr(p->text, "early"));
+    assert_non_null(strstr(strchr(p->text, '\n'), "late"));
+    program_free(p);
+}
+
+static void follows_over_an_outage(void **state)
+{
+    (void)state;
+    program *p = START(&c, "inspect", "-f", "-a", "auth");
+    program_expect(p, "1700000000004-0", DEADLINE_MS);
+    redis_server_down(c.redis);
+    program_expect(p, "; trying again\n", DEADLINE_MS);
+    redis_server_up(c.redis);
+    store("1700000000011-0", "auth", "login", "1", ":username", "\"after\"");
+    program_expect(p, "1700000000011-0", DEADLINE_MS);
+    child_kill(p->pid, SIGINT);
+    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+    program_free(p);
+}
+
+/* ---- Terminals -------------------------------------------------------------------------------------- */
+
+typedef struct terminal {
+    pid_t pid;
+    int fd;
+    char text[16384];
+    size_t size;
+} terminal;
+
+/* Starts `lightbus inspect FLAGS...` on a terminal of its own; `setting`: "NAME=value" or NULL. */
+static void terminal_open(terminal *t, const char *setting, int columns, const char *const *words)
+{
+    struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    char *argv[16] = {(char *)(uintptr_t)LIGHTBUS_PROGRAM, (char *)(uintptr_t) "inspect"};
+    *t = (terminal){.fd = -1};
+    for (size_t i = 0; words[i]; i++)
+        argv[i + 2] = (char *)(uintptr_t)words[i];
+    t->pid = forkpty(&t->fd, NULL, NULL, &size);
+    assert_true(t->pid >= 0);
+    if (t->pid)
+        return;
+    unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+    putenv(c.url);
+    if (setting)
+        putenv((char *)(uintptr_t)setting);
+    execv(argv[0], argv);
+    _exit(127);
+}
+#define ON_TERMINAL(t, setting, columns, ...)                                                                  \
+    terminal_open((t), (setting), (columns), (const char *const[]){__VA_ARGS__, NULL})
+
+/* Reads what is there within the deadline; false at the end. */
+static bool terminal_read(terminal *t)
+{
+    struct pollfd ready = {.fd = t->fd, .events = POLLIN};
+    if (poll(&ready, 1, DEADLINE_MS) != 1)
+        fail_msg("nothing came; so far: %s", t->text);
+    ssize_t got = read(t->fd, t->text + t->size, sizeof t->text - 1 - t->size);
+    t->size += got > 0 ? (size_t)got : 0;
+    t->text[t->size] = '\0';
+    return got > 0; /* EIO: the other side is closed */
+}
+
+static void terminal_expect(terminal *t, const char *text)
+{
+    while (!strstr(t->text, text))
+        if (!terminal_read(t))
+            fail_msg("\"%s\" did not come: %s", text, t->text);
+}
+
+static int terminal_close(terminal *t)
+{
+    while (terminal_read(t))
+        ;
+    close(t->fd);
+    return child_wait(t->pid, DEADLINE_MS);
+}
+
+static void a_terminal_has_colours(void **state)
+{
+    (void)state;
+    terminal t;
+    ON_TERMINAL(&t, NULL, 80, "-e", "user_left", "-F", "human");
+    assert_int_equal(terminal_close(&t), 0);
+    assert_contains(t.text, "\033[1m\033[32mauth.user_left\033[0m\r\n");
+    assert_contains(t.text, "\033[36musername\033[0m      \"eve\"");
+    ON_TERMINAL(&t, "NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
+    assert_int_equal(terminal_close(&t), 0);
+    assert_contains(t.text, "auth.user_left\r\n");
+    assert_null(strstr(t.text, "\033[3"));
+}
+
+/* What comes from elsewhere cannot drive the terminal. */
+static void control_characters_are_shown_as_such(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"json", "pretty", "human"};
+    store("1700000000006-0", "auth", "login", "1", ":username",
+          "\"a\xc2\x9b"
+          "31mred\"");
+    for (int i = 0; i < 3; i++) {
+        terminal t;
+        ON_TERMINAL(&t, "NO_COLOR=1", 80, "-n", "1700000000006-0", "-F", formats[i]);
+        assert_int_equal(terminal_close(&t), 0);
+        assert_contains(t.text, "a?31mred");
+        assert_null(strstr(t.text, "\xc2\x9b"));
+    }
+}
+
+/* Progress is for a terminal, keeps off what is printed, and fits 80 columns as well as 200. */
+static void progress_is_shown_and_cleared(void **state)
+{
+    (void)state;
+    const int columns[] = {80, 200};
+    lb_value_free(redis_command(c.redis, "EVAL",
+                                "for n = 1, 300000 do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
+                                "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
+                                "1", "auth.*:stream", NULL));
+    for (int i = 0; i < 2; i++) {
+        terminal t;
+        ON_TERMINAL(&t, NULL, columns[i], "-j", "username=adam");
+        assert_int_equal(terminal_close(&t), 0);
+        const char *progress = strstr(t.text, " events read, 0 shown\r\033[K");
+        assert_non_null(progress);
+        assert_contains(t.text, "\r\033[K{\"id\":\"id-1700000000001-0\"");
+        assert_contains(t.text, "}\r\n");
+        for (const char *line = t.text; line; line = strstr(line + 1, "\r\033[K"))
+            assert_true(!strstr(line, "shown") || strcspn(line, "\r") < 80);
+    }
+    RUN(&c, 0, "{\"id\":\"id-1700000000001-0\"", "inspect", "-j", "username=adam");
+}
+
+static void ctrl_c_ends_following(void **state)
+{
+    (void)state;
+    terminal t;
+    ON_TERMINAL(&t, NULL, 200, "--follow", "-F", "human");
+    terminal_expect(&t, "1700000000004-0");
+    store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
+    terminal_expect(&t, "1700000000012-0");
+    assert_int_equal(write(t.fd, "\003", 1), 1);
+    assert_int_equal(terminal_close(&t), 0);
+}
+
+static void a_reader_that_goes_away_ends_it_quietly(void **state)
+{
+    (void)state;
+    char command[400];
+    snprintf(command, sizeof command, "'%s' inspect | head -n 1; echo \"${PIPESTATUS[0]}\"", LIGHTBUS_PROGRAM);
+    lb_value_free(redis_command(c.redis, "EVAL",
+                                "for n = 1, 20000 do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
+                                "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
+                                "1", "auth.*:stream", NULL));
+    program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
+                               (const char *const[]){c.url, NULL}, c.folder);
+    cli_ends(p, 0, "}\n0\n");
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, fill)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_of_it_newest_first),
+        TEST(by_api_and_event),
+        TEST(by_id_and_time),
+        TEST(by_version),
+        TEST(by_content),
+        TEST(a_service_that_is_down),
+        TEST(with_a_bus_module),
+        TEST(unknown_apis),
+        TEST(as_json),
+        TEST(for_people),
+        TEST(validated),
+        TEST(cast),
+        TEST(broken_events),
+        TEST(wrong_usage),
+        TEST(follows_until_a_signal),
+        TEST(follows_what_is_new),
+        TEST(follows_over_an_outage),
+        TEST(a_terminal_has_colours),
+        TEST(control_characters_are_shown_as_such),
+        TEST(progress_is_shown_and_cleared),
+        TEST(ctrl_c_ends_following),
+        TEST(a_reader_that_goes_away_ends_it_quietly),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
