@@ -31,12 +31,14 @@ static const char *from_environment(const char *name)
     return value && *value ? value : NULL;
 }
 
-/* The first that says something: what was given, the file, the environment, the default of the table. */
+/* The first that says something: what was given, the file, the environment, the default. */
 static const char *take_text(const lb_bus *bus, const char *given, const char *path)
 {
     const option *o = option_at(path);
     const char *text = given && *given ? given : config_str(bus->config, path, (lb_slice){NULL, 0});
-    return text ? text : from_environment(o->environment);
+    if (!text)
+        text = from_environment(o->environment);
+    return text ? text : o->otherwise;
 }
 
 static lb_status take_number(const lb_bus *bus, int given, const char *name, const char *path, int *result,
@@ -50,14 +52,11 @@ static lb_status take_number(const lb_bus *bus, int given, const char *name, con
     return LB_OK;
 }
 
-static char *take_name(const lb_bus *bus, const char *given, const char *path, const char *otherwise,
-                       bool *is_random, lb_error *error)
+static char *take_name(const lb_bus *bus, const char *given, const char *path, bool *is_random, lb_error *error)
 {
     const char *pattern = take_text(bus, given, path);
     bool in_file = !(given && *given) && config_says(bus->config, path, (lb_slice){NULL, 0});
     char where[WHERE_SIZE];
-    if (!pattern)
-        pattern = otherwise;
     *is_random = strstr(pattern, "{friendly}") || strstr(pattern, "{random");
     return name_expand(pattern, in_file ? config_where(bus->config, path, (lb_slice){NULL, 0}, where) : path,
                        error);
@@ -94,9 +93,9 @@ static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
         (status = take_number(bus, o->rpc_concurrency, "rpc_concurrency", "bus.rpc_concurrency",
                               &bus->rpc_concurrency, error)))
         return status;
-    if (!(bus->service_name = take_name(bus, o->service_name, "service_name", "{friendly}",
-                                        &bus->service_name_is_random, error)) ||
-        !(bus->process_name = take_name(bus, o->process_name, "process_name", "{random4}", &ignored, error)))
+    if (!(bus->service_name =
+              take_name(bus, o->service_name, "service_name", &bus->service_name_is_random, error)) ||
+        !(bus->process_name = take_name(bus, o->process_name, "process_name", &ignored, error)))
         return error->status;
     return routes_open(bus, o, error);
 }

@@ -9,10 +9,10 @@
 
 struct lb_history {
     lb_bus *bus;
+    const instance *from;
     char *list;                        /* the events, as they were given */
     lb_slice *api_names, *event_names; /* pairs, slices of `list` */
     size_t pairs;
-    const instance *store;
     void *handle; /* the transport's */
     const lb_event_message *batch;
     size_t count, position;
@@ -22,21 +22,30 @@ struct lb_history {
     api_schema *schema;              /* holds the defaults among its arguments, or NULL */
 };
 
-/* The transport that stores the events of all these APIs. */
-static lb_status find_store(const lb_bus *bus, const lb_slice *api_names, size_t count, const instance **store,
-                            lb_error *error)
+/* Where the events of an API are stored; NULL: there they cannot be read. */
+static const instance *find_store(const lb_bus *bus, lb_slice api_name, lb_error *error)
 {
-    *store = route_of(bus, api_names[0])->fires->event;
-    for (size_t i = 1; i < count; i++)
-        if (route_of(bus, api_names[i])->fires->event != *store)
+    const instance *i = route_of(bus, api_name)->fires->event;
+    if (i->transport->event && i->transport->event->history)
+        return i;
+    lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
+                 i->transport->name);
+    return NULL;
+}
+
+/* One history is of one store: what is stored apart has no common order. */
+static lb_status choose_store(lb_history *h, lb_error *error)
+{
+    if (!(h->from = find_store(h->bus, h->api_names[0], error)))
+        return LB_UNSUPPORTED;
+    for (size_t i = 1; i < h->pairs; i++)
+        if (route_of(h->bus, h->api_names[i])->fires->event != h->from)
             return lb_error_set(
                 error, LB_UNSUPPORTED,
-                "%.*s and %.*s are on different transports: ask for the events of one at a time",
-                (int)api_names[0].size, api_names[0].data, (int)api_names[i].size, api_names[i].data);
-    if ((*store)->transport->event->history)
-        return LB_OK;
-    return lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
-                        (*store)->transport->name);
+                "the events of %.*s and %.*s are on different transports: expected a history of one",
+                (int)h->api_names[0].size, h->api_names[0].data, (int)h->api_names[i].size,
+                h->api_names[i].data);
+    return LB_OK;
 }
 
 /* The names in `events`; `list` and the arrays are for free(). */
@@ -70,7 +79,7 @@ static lb_status open_history(lb_history *h, const char *events, const lb_histor
     if (status == LB_OK)
         status = read_events(events, &h->list, &h->api_names, &h->event_names, &h->pairs, error);
     if (status == LB_OK)
-        status = find_store(bus, h->api_names, h->pairs, &h->store, error);
+        status = choose_store(h, error);
     if (status != LB_OK)
         return status;
     const lb_history_config config = {
@@ -81,8 +90,8 @@ static lb_status open_history(lb_history *h, const char *events, const lb_histor
         .to = o->to,
         .oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST,
     };
-    return h->store->transport->event->history(h->store->self, &config, clock_in_ms(bus->rpc_timeout_ms),
-                                               &h->handle, error);
+    return h->from->transport->event->history(h->from->self, &config, clock_in_ms(bus->rpc_timeout_ms),
+                                              &h->handle, error);
 }
 
 lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_history_options *options, lb_error *error)
@@ -106,7 +115,7 @@ void lb_history_close(lb_history *h)
     if (!h)
         return;
     if (h->handle)
-        h->store->transport->event->history_close(h->handle);
+        h->from->transport->event->history_close(h->handle);
     api_schema_unref(h->schema);
     arena_free(&h->memory);
     free(h->api_names);
@@ -120,7 +129,7 @@ void lb_history_close(lb_history *h)
 /* A connection that has died while nobody used it is no failure: once more. */
 static lb_status fetch(lb_history *h, bool *end, lb_error *error)
 {
-    const lb_event_transport *t = h->store->transport->event;
+    const lb_event_transport *t = h->from->transport->event;
     int64_t deadline = clock_in_ms(h->bus->rpc_timeout_ms);
     lb_status status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
     if (status == LB_TRANSPORT && clock_now() < deadline)
@@ -246,14 +255,14 @@ lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **
     *result = NULL;
     bus_check_fork(bus);
     int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
-    const instance *store = NULL;
     lb_status status = read_events(events, &list, &api_names, &event_names, &pairs, error);
-    if (status == LB_OK)
-        status = find_store(bus, api_names, pairs, &store, error);
     buffer_char(&l.out, '[');
-    for (size_t i = 0; i < pairs && status == LB_OK; i++)
-        status = store->transport->event->lag(store->self, api_names[i], event_names[i], write_lag, &l,
-                                              deadline, error);
+    for (size_t i = 0; i < pairs && status == LB_OK; i++) {
+        const instance *store = find_store(bus, api_names[i], error);
+        status = store ? store->transport->event->lag(store->self, api_names[i], event_names[i], write_lag, &l,
+                                                      deadline, error)
+                       : LB_UNSUPPORTED;
+    }
     buffer_char(&l.out, ']');
     if (status == LB_OK)
         status = l.out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while asking for the lag")

@@ -140,14 +140,16 @@ static lb_status take_timeout(const lb_bus *bus, int given_ms, const char *name,
 
 static lb_status take_settings(lb_bus *bus, const lb_options *o, lb_slice api, route *r, lb_error *error)
 {
-    const char *service = config_str(bus->config, "apis.*.event_transport.redis.service_name", api);
-    const char *consumer = config_str(bus->config, "apis.*.event_transport.redis.consumer_name", api);
+    /* a transport that the section does not name is that of the default section */
+    const lb_slice events = config_says(bus->config, "apis.*.event_transport", api) ? api : slice_of("default");
+    const char *service = config_str(bus->config, "apis.*.event_transport.redis.service_name", events);
+    const char *consumer = config_str(bus->config, "apis.*.event_transport.redis.consumer_name", events);
     lb_status status = take_timeout(bus, o->rpc_timeout_ms, "rpc_timeout_ms", "apis.*.rpc_timeout", api,
                                     &r->rpc_timeout_ms, error);
     if (status == LB_OK)
         status = take_timeout(bus, o->event_fire_timeout_ms, "event_fire_timeout_ms",
                               "apis.*.event_fire_timeout", api, &r->event_fire_timeout_ms, error);
-    r->batch_size = (int)config_int(bus->config, "apis.*.event_transport.redis.batch_size", api);
+    r->batch_size = (int)config_int(bus->config, "apis.*.event_transport.redis.batch_size", events);
     r->service_name = service && !(o->service_name && *o->service_name) ? service : bus->service_name;
     r->consumer_name = consumer && !(o->process_name && *o->process_name) ? consumer : bus->process_name;
     r->flags = o->flags |
@@ -207,7 +209,7 @@ static lb_status take_url(lb_bus *bus, const lb_options *o, const char **otherwi
     arena memory = {0};
     *otherwise = config_str(bus->config, "bus.url", (lb_slice){NULL, 0});
     if (!*otherwise)
-        *otherwise = environment && *environment ? environment : "local:";
+        *otherwise = environment && *environment ? environment : url->otherwise;
     transport_choice choices[TRANSPORT_KINDS];
     lb_status status = config_transports(bus->config, (lb_slice){NULL, 0}, o->url && *o->url ? o->url : NULL,
                                          *otherwise, &memory, choices, error);

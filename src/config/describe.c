@@ -31,8 +31,11 @@ static void write_property(buffer *out, const option *o)
             buffer_literal(out, ",{\"type\":\"null\"}");
         buffer_char(out, ']');
     }
-    if (o->otherwise || o->nullable)
-        buffer_printf(out, ",\"default\":%s", o->otherwise ? o->otherwise : "null");
+    if (o->otherwise || o->nullable) {
+        bool text = o->otherwise && (o->kind == OPTION_STR || o->kind == OPTION_CHOICE);
+        const char *quote = text ? "\"" : "";
+        buffer_printf(out, ",\"default\":%s%s%s", quote, o->otherwise ? o->otherwise : "null", quote);
+    }
     buffer_literal(out, ",\"description\":");
     buffer_json_string(out, o->help, strlen(o->help));
     buffer_char(out, '}');

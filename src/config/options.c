@@ -6,7 +6,7 @@
 
 #define YEAR          (365 * 86400.0)
 #define MOST_TIMEOUT  2000000.0 /* seconds; fits the milliseconds of an int */
-#define DEFAULT_REDIS "\"redis://127.0.0.1:6379/0\""
+#define DEFAULT_REDIS "redis://127.0.0.1:6379/0"
 #define NO_POOL       "there is no pool: a bus needs a handful of connections"
 #define RECONNECTS    "a lost connection is made again with growing delays of up to a second"
 #define ONE_TIMEOUT   "the rpc_timeout of the API is the expiry of a call as well"
@@ -83,12 +83,12 @@ static const option connection_parameters[] = {
     {.name = "serializer",                                                                                     \
      .kind = OPTION_CHOICE,                                                                                    \
      .choices = "lightbus.serializers." family "MessageSerializer",                                            \
-     .otherwise = "\"lightbus.serializers." family "MessageSerializer\"",                                      \
+     .otherwise = "lightbus.serializers." family "MessageSerializer",                                          \
      .help = "how messages are written; there is the default one"},                                            \
     {                                                                                                          \
         .name = "deserializer", .kind = OPTION_CHOICE,                                                         \
         .choices = "lightbus.serializers." family "MessageDeserializer",                                       \
-        .otherwise = "\"lightbus.serializers." family "MessageDeserializer\"",                                 \
+        .otherwise = "lightbus.serializers." family "MessageDeserializer",                                     \
         .help = "how messages are read; there is the default one"                                              \
     }
 #define RESTART_DELAY                                                                                          \
@@ -186,7 +186,7 @@ static const option redis_event[] = {
     {.name = "stream_use",
      .kind = OPTION_CHOICE,
      .choices = "per_api per_event",
-     .otherwise = "\"per_api\"",
+     .otherwise = "per_api",
      .query = "stream_use",
      .help = "one stream for all events of an API, or one for each event; the same in all processes of a bus"},
     SERIALIZERS("ByField"),
@@ -212,7 +212,7 @@ static const option debug_transport[] = {{0}};
 static const option local_transport[] = {
     {.name = "url",
      .kind = OPTION_STR,
-     .otherwise = "\"local:\"",
+     .otherwise = "local:",
      .help = "the folder, as `local:NAME` or `local:///path`, with its options in the query; see urls.md"},
     {0},
 };
@@ -287,7 +287,7 @@ static const option schema_options[] = {
 static const option bus_options[] = {
     {.name = "url",
      .kind = OPTION_STR,
-     .otherwise = "\"local:\"",
+     .otherwise = "local:",
      .environment = "LIGHTBUS_URL",
      .flag = "url",
      .parameter = "URL",
@@ -295,7 +295,7 @@ static const option bus_options[] = {
     {.name = "log_level",
      .kind = OPTION_CHOICE,
      .choices = "debug info warning error critical",
-     .otherwise = "\"info\"",
+     .otherwise = "info",
      .flag = "log-level",
      .parameter = "LEVEL",
      .help = "debug, info, warning, error or critical"},
@@ -434,14 +434,14 @@ static const option plugin_options[] = {
 static const option root_options[] = {
     {.name = "service_name",
      .kind = OPTION_STR,
-     .otherwise = "\"{friendly}\"",
+     .otherwise = "{friendly}",
      .environment = "LIGHTBUS_SERVICE_NAME",
      .flag = "service-name",
      .parameter = "NAME",
      .help = "of this service; it names the groups of its listeners"},
     {.name = "process_name",
      .kind = OPTION_STR,
-     .otherwise = "\"{random4}\"",
+     .otherwise = "{random4}",
      .environment = "LIGHTBUS_PROCESS_NAME",
      .flag = "process-name",
      .parameter = "NAME",

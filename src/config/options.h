@@ -20,7 +20,7 @@ typedef struct option {
     option_kind kind;
     const struct option *members; /* of a dict */
     const char *title;            /* of a dict: its name in the JSON schema */
-    const char *otherwise;        /* the default as JSON; NULL: none */
+    const char *otherwise;        /* the default as it is written in a file; NULL: none */
     const char *choices;          /* separated by spaces */
     double least, most;           /* of numbers */
     bool nullable;

@@ -171,6 +171,15 @@ static lb_status select_custom(const config *c, const node *custom, selection *s
                                 : LB_OK;
 }
 
+static const char *default_url(const option *transport)
+{
+    const option *o = transport->members;
+
+    while (strcmp(o->name, "url") != 0)
+        o++;
+    return o->otherwise;
+}
+
 static lb_status select_kind(const config *c, transport_kind kind, lb_slice api, const char *forced,
                              const char *otherwise, selection *s, arena *memory, lb_error *error)
 {
@@ -185,7 +194,7 @@ static lb_status select_kind(const config *c, transport_kind kind, lb_slice api,
     if (forced)
         s->base = forced;
     else if (redis)
-        s->base = url_in(redis) ? url_in(redis) : is_redis(otherwise) ? otherwise : "redis://127.0.0.1:6379/0";
+        s->base = url_in(redis) ? url_in(redis) : is_redis(otherwise) ? otherwise : default_url(table);
     else if (local)
         s->base = url_in(local) ? url_in(local) : "local:";
     else if (given(selector, "debug"))

@@ -119,7 +119,8 @@ static void apis_live_on_servers_of_their_own(void **state)
                              "  default:\n"
                              "    rpc_transport: {redis: {url: '%s'}}\n"
                              "    result_transport: {redis: {url: '%s'}}\n"
-                             "    event_transport: {redis: {url: '%s'}}\n"
+                             "    event_transport: {redis: {url: '%s', service_name: house}}\n"
+                             "  auth: {rpc_timeout: 7}\n" /* its transports are those of the default */
                              "  shop:\n"
                              "    rpc_transport: {redis: {url: '%s'}}\n"
                              "    result_transport: {redis: {url: '%s'}}\n"
@@ -162,7 +163,7 @@ static void apis_live_on_servers_of_their_own(void **state)
     assert_int_equal(
         redis_int(two, "XGROUP", "CREATECONSUMER", "shop.*:stream", "tills-counter", "probe", NULL), 1);
     assert_int_equal(
-        redis_int(one, "XGROUP", "CREATECONSUMER", "auth.*:stream", "shopper-counter", "probe", NULL), 1);
+        redis_int(one, "XGROUP", "CREATECONSUMER", "auth.*:stream", "house-counter", "probe", NULL), 1);
 
     assert_ok(lb_stop(worker, DEADLINE_MS, &error), &error);
     lb_close(client);
