@@ -35,7 +35,7 @@ test:
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) $(CTEST_ARGS)
 
 bench:
-	@tools/setup
+	@tools/setup --tests
 	@$(MAKE) all
 	@$(configure) -DLIGHTBUS_BENCH=ON
 	@$(build)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Shows Lightbus at work: two services and a client, on a Redis server of their own that ends with this script.
+# Shows Lightbus at work: two services and a client, on a local bus of their own that vanishes with this script.
 # Usage: examples/quickstart/demo.sh BUILD_DIR
 # It checks what it shows: the exit code is 1 when a result or an event is missing.
 set -u
@@ -69,41 +69,21 @@ serve() {
     show_new "$log"
 }
 
-start_redis() {
-    local port pid
-    for _ in 1 2 3 4 5; do
-        port=$((RANDOM % 20000 + 20000))
-        redis-server --port "$port" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no \
-            >"$work/redis.log" 2>&1 &
-        pid=$!
-        until grep -q 'Ready to accept connections' "$work/redis.log" 2>/dev/null; do
-            if ! kill -0 "$pid" 2>/dev/null; then
-                grep -q 'Address already in use' "$work/redis.log" || fail "redis-server did not start:" "$work/redis.log"
-                continue 2
-            fi
-            sleep 0.05
-        done
-        pids+=("$pid")
-        export LIGHTBUS_URL=redis://127.0.0.1:$port/0
-        return
-    done
-    fail "no free port was found for redis-server"
-}
-
 # ---- The demonstration
 
-for tool in redis-server pkg-config "${CC:-cc}"; do
+for tool in pkg-config "${CC:-cc}"; do
     command -v "${tool%% *}" >/dev/null || fail "$tool is missing: run tools/setup"
 done
 [ -x "$lightbus" ] || fail "$lightbus is missing: build it with make"
 export PATH=$build:$PATH XDG_CACHE_HOME=$work/cache
 export PKG_CONFIG_PATH=$build${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
-unset LIGHTBUS_SERVICE_NAME LIGHTBUS_PROCESS_NAME LIGHTBUS_MODULE
+export XDG_RUNTIME_DIR=$work/run # where the local bus lies
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+unset LIGHTBUS_URL LIGHTBUS_SERVICE_NAME LIGHTBUS_PROCESS_NAME LIGHTBUS_MODULE
 
-start_redis
 step "Two services and a client"
 echo
-echo "They talk over a Redis server of their own, $LIGHTBUS_URL."
+echo "They talk through a folder on this machine. No server runs."
 echo "The sources are in ${here#"$PWD"/}."
 
 step "1. The service auth_service serves the API \"auth\""
@@ -140,15 +120,15 @@ grep -qx "Password valid!" "$work/client.log" || fail "expected: Password valid!
 echo
 echo "   ... and greeting_service has heard it:"
 echo
-wait_for "$work/greeting_service.log" "A new user: adam <adam@example.com>" "the event" "${pids[2]}"
+wait_for "$work/greeting_service.log" "A new user: adam <adam@example.com>" "the event" "${pids[1]}"
 show_new "$work/greeting_service.log"
 
 step "6. SIGTERM: the services finish what they have begun, and end"
-for i in 1 2; do
+for i in 0 1; do
     kill "${pids[$i]}"
 done
-wait "${pids[1]}" || fail "auth_service ended with a failure:" "$work/auth_service.log"
-wait "${pids[2]}" || fail "greeting_service ended with a failure:" "$work/greeting_service.log"
+wait "${pids[0]}" || fail "auth_service ended with a failure:" "$work/auth_service.log"
+wait "${pids[1]}" || fail "greeting_service ended with a failure:" "$work/greeting_service.log"
 echo
 show_new "$work/auth_service.log"
 show_new "$work/greeting_service.log"

@@ -19,11 +19,11 @@ extern "C" {
 
 /* How to open a bus. Zero means the default; unknown bits are refused. Strings are copied. */
 typedef struct lb_options {
-    const char *url;           /* LIGHTBUS_URL, else redis://127.0.0.1:6379/0. See docs/reference/urls.md */
-    const char *service_name;  /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
-    const char *process_name;  /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
-                                  {random4} {random8} {random16} {friendly} */
-    int rpc_timeout_ms;        /* 5000: how long a caller waits, and the expiry of the call on the wire */
+    const char *url;          /* LIGHTBUS_URL, else local:, a bus on this machine. See docs/reference/urls.md */
+    const char *service_name; /* LIGHTBUS_SERVICE_NAME, else random: set it, it names the consumer groups */
+    const char *process_name; /* LIGHTBUS_PROCESS_NAME, else random. Placeholders in both: {hostname} {pid}
+                                 {random4} {random8} {random16} {friendly} */
+    int rpc_timeout_ms;       /* 5000: how long a caller waits, and the expiry of the call on the wire */
     int event_fire_timeout_ms; /* 5000: how long firing may take, reconnecting included */
     int schema_ttl_s;          /* 60: life of a published schema; it is renewed after 80 % of it */
     int rpc_concurrency;       /* 1: threads that handle RPCs in a worker */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_URL "redis://127.0.0.1:6379/0"
+#define DEFAULT_URL "local:"
 
 void monotonic_cond_init(pthread_cond_t *c)
 {

@@ -44,7 +44,8 @@ const lb_transport *transport_find(const char *url, lb_error *error)
 {
     lb_slice scheme = {url, strcspn(url, ":")};
     if (url[scheme.size] != ':') {
-        lb_error_set(error, LB_CONFIG, "expected a URL such as redis://127.0.0.1:6379/0, got \"%s\"", url);
+        lb_error_set(error, LB_CONFIG, "expected a URL such as local: or redis://127.0.0.1:6379/0, got \"%s\"",
+                     url);
         return NULL;
     }
     pthread_mutex_lock(&registry_lock);

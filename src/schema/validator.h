@@ -13,14 +13,14 @@
 typedef struct validator validator;
 
 typedef enum validator_formats {
-    FORMATS_LIGHTBUS, /* checked; date-time and time as Python's isoformat() writes them too: without an offset
-                       */
-    FORMATS_STRICT,   /* checked as the RFCs have them */
-    FORMATS_IGNORED,  /* annotations: what Python Lightbus does */
+    FORMATS_LIGHTBUS, /* checked, but for date-time, date and time: Python Lightbus publishes these and does not
+                         check them, so that what it sends need not fit; reading it is the cast's business */
+    FORMATS_STRICT,   /* all are checked */
+    FORMATS_IGNORED,  /* all are annotations */
 } validator_formats;
 
-/* Compiles a schema into the arena. LB_MALFORMED names the keyword and the place in the schema. Nesting is
- * bounded. The schema's tree must live as long as the validator. */
+/* Compiles a schema into the arena, with FORMATS_LIGHTBUS. LB_MALFORMED names the keyword and the place in the
+ * schema. Nesting is bounded. The schema's tree must live as long as the validator. */
 lb_status validator_compile(arena *memory, const lb_value *schema, const validator **result, lb_error *error);
 lb_status validator_compile_as(arena *memory, const lb_value *schema, validator_formats formats,
                                const validator **result, lb_error *error);

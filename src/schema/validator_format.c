@@ -54,10 +54,10 @@ static bool scan_date(scanner *s)
     return month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] + (month == 2 && leap);
 }
 
-/* The offset in minutes; seconds of an offset are Python's, and rare. */
-static bool scan_offset(scanner *s, bool strict, int *offset)
+/* The offset in minutes. */
+static bool scan_offset(scanner *s, int *offset)
 {
-    int hours, minutes, seconds = 0;
+    int hours, minutes;
     bool west;
 
     *offset = 0;
@@ -69,17 +69,11 @@ static bool scan_offset(scanner *s, bool strict, int *offset)
     if (!take(s, 2, &hours) || !skip(s, ':') || !take(s, 2, &minutes) || hours > 23 || minutes > 59)
         return false;
     *offset = (hours * 60 + minutes) * (west ? -1 : 1);
-    if (strict || !skip(s, ':'))
-        return true;
-    if (!take(s, 2, &seconds) || seconds > 59)
-        return false;
-    while (s->at < s->end && (*s->at == '.' || is_digit(*s->at)))
-        s->at++;
     return true;
 }
 
 /* A leap second is one when it is 23:59:60 in UTC. */
-static bool scan_time(scanner *s, bool strict)
+static bool scan_time(scanner *s)
 {
     int hour, minute, second, offset = 0;
 
@@ -92,28 +86,21 @@ static bool scan_time(scanner *s, bool strict)
         if (s->at == first)
             return false;
     }
-    if (hour > 23 || minute > 59 || second > 60)
-        return false;
-    if ((strict || s->at < s->end) && !scan_offset(s, strict, &offset))
+    if (hour > 23 || minute > 59 || second > 60 || !scan_offset(s, &offset))
         return false;
     return second < 60 || ((hour * 60 + minute - offset) % 1440 + 1440) % 1440 == 1439;
 }
 
-static bool fits_date_time(lb_slice text, bool strict)
+static bool fits_date_time(lb_slice text)
 {
     scanner s = scan(text);
-
-    if (!scan_date(&s))
-        return false;
-    if (!skip(&s, 'T') && !skip(&s, 't') && (strict || !skip(&s, ' ')))
-        return false;
-    return scan_time(&s, strict) && s.at == s.end;
+    return scan_date(&s) && (skip(&s, 'T') || skip(&s, 't')) && scan_time(&s) && s.at == s.end;
 }
 
-static bool fits_time_of(lb_slice text, bool strict)
+static bool fits_time(lb_slice text)
 {
     scanner s = scan(text);
-    return scan_time(&s, strict) && s.at == s.end;
+    return scan_time(&s) && s.at == s.end;
 }
 
 static bool fits_date(lb_slice text)
@@ -121,11 +108,6 @@ static bool fits_date(lb_slice text)
     scanner s = scan(text);
     return scan_date(&s) && s.at == s.end;
 }
-
-static bool fits_strict_date_time(lb_slice text) { return fits_date_time(text, true); }
-static bool fits_iso_date_time(lb_slice text) { return fits_date_time(text, false); }
-static bool fits_strict_time(lb_slice text) { return fits_time_of(text, true); }
-static bool fits_iso_time(lb_slice text) { return fits_time_of(text, false); }
 
 /* ---- Pointers, templates, expressions --------------------------------------------------------------- */
 
@@ -224,9 +206,9 @@ static bool fits_regex(lb_slice text)
 /* ---- Names ------------------------------------------------------------------------------------------ */
 
 static const format formats[] = {
-    {"date-time", fits_strict_date_time},
+    {"date-time", fits_date_time},
     {"date", fits_date},
-    {"time", fits_strict_time},
+    {"time", fits_time},
     {"email", address_is_email},
     {"idn-email", address_is_idn_email},
     {"hostname", address_is_hostname},
@@ -242,13 +224,9 @@ static const format formats[] = {
     {"relative-json-pointer", fits_relative_json_pointer},
     {"regex", fits_regex},
 };
-static const format iso_formats[] = {{"date-time", fits_iso_date_time}, {"time", fits_iso_time}};
 
-const format *format_find(lb_slice name, bool strict)
+const format *format_find(lb_slice name)
 {
-    for (size_t i = 0; !strict && i < sizeof iso_formats / sizeof *iso_formats; i++)
-        if (slice_is(name, iso_formats[i].name))
-            return &iso_formats[i];
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (slice_is(name, formats[i].name))
             return &formats[i];

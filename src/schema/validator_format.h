@@ -10,8 +10,7 @@ typedef struct format {
     bool (*fits)(lb_slice text);
 } format;
 
-/* NULL for a name that draft-07 does not know: such formats are ignored. Not `strict`: date-time and time are
- * as Python's isoformat() writes them, an offset is not needed. */
-const format *format_find(lb_slice name, bool strict);
+/* NULL for a name that draft-07 does not know: such formats are ignored. */
+const format *format_find(lb_slice name);
 
 #endif

@@ -166,12 +166,19 @@ static lb_status compile_string_pattern(compiler *c, const place *at, const keyw
     return compile_pattern(c, at, k->name, json_slice(value), &d->strings.pattern);
 }
 
+static bool is_of_python(lb_slice name)
+{
+    return slice_is(name, "date-time") || slice_is(name, "date") || slice_is(name, "time");
+}
+
 static lb_status compile_format(compiler *c, const place *at, const keyword *k, const lb_value *value, draft *d)
 {
+    lb_slice name = json_slice(value);
+
     if (lb_value_type_of(value) != LB_TYPE_STR)
         return malformed(c, at, k->name, "must be the name of a format");
-    if (c->formats != FORMATS_IGNORED)
-        d->strings.format = format_find(json_slice(value), c->formats == FORMATS_STRICT);
+    if (c->formats == FORMATS_STRICT || (c->formats == FORMATS_LIGHTBUS && !is_of_python(name)))
+        d->strings.format = format_find(name);
     d->has_strings = d->has_strings || d->strings.format;
     return LB_OK;
 }

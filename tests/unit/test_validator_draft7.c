@@ -170,6 +170,25 @@ static void test_strings(void **state)
     assert_malformed("{\"format\": 1}", "malformed JSON schema: \"format\" must be the name of a format");
 }
 
+static void test_which_formats_are_checked(void **state)
+{
+    static const char date[] = "{\"format\": \"date-time\"}", email[] = "{\"format\": \"email\"}";
+    static const struct {
+        validator_formats formats;
+        bool takes_date, takes_email;
+    } cases[] = {
+        {FORMATS_LIGHTBUS, true, false}, {FORMATS_STRICT, false, false}, {FORMATS_IGNORED, true, true}};
+    const validator *v;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(validator_compile_as(&memory, json(date), cases[i].formats, &v, NULL), LB_OK);
+        assert_int_equal(validator_check(v, json("\"2020-01-02T03:04:05\""), NULL), cases[i].takes_date);
+        assert_int_equal(validator_compile_as(&memory, json(email), cases[i].formats, &v, NULL), LB_OK);
+        assert_int_equal(validator_check(v, json("\"x\""), NULL), cases[i].takes_email);
+    }
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -400,6 +419,7 @@ int main(void)
         cmocka_unit_test_teardown(test_numbers_that_are_none, empty_memory),
         cmocka_unit_test_teardown(test_multiples_are_exact, empty_memory),
         cmocka_unit_test_teardown(test_strings, empty_memory),
+        cmocka_unit_test_teardown(test_which_formats_are_checked, empty_memory),
         cmocka_unit_test_teardown(test_lists, empty_memory),
         cmocka_unit_test_teardown(test_long_lists_are_unique, empty_memory),
         cmocka_unit_test_teardown(test_dicts, empty_memory),

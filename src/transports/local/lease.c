@@ -30,8 +30,8 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
     listener *l = self;
     store *s;
     transaction t;
-    const source *at;
-    uint64_t number;
+    const source *at = NULL;
+    uint64_t number = 0;
     int result = 0;
     int64_t until = clock_in_ms(l->bus->options.acknowledgement_timeout_ms);
     lb_status status = LB_OK;
@@ -74,8 +74,8 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
     listener *l = self;
     store *s;
     transaction t;
-    const source *at;
-    uint64_t number;
+    const source *at = NULL;
+    uint64_t number = 0;
     int result = 0;
     lb_status status = LB_OK;
     for (size_t i = 0; i < count && status == LB_OK; i++)
@@ -155,8 +155,8 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
     listener *l = self;
     store *s;
     transaction t;
-    const source *at;
-    uint64_t number;
+    const source *at = NULL;
+    uint64_t number = 0;
     key k;
     pending p;
     MDB_val record = {0, NULL};

@@ -292,8 +292,8 @@ static lb_status acknowledge(void *self, const lb_event_message *const *events, 
 {
     listener *l = self;
     for (size_t i = 0; i < count; i++) {
-        const source *found;
-        uint64_t number;
+        const source *found = NULL;
+        uint64_t number = 0;
         lb_status status = find_entry(l, events[i], &found, &number, error);
         if (status != LB_OK)
             return status;
