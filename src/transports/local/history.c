@@ -268,9 +268,27 @@ static int find_head(const history *h, past *s)
         return 0;
     int result = entry_at(h, s, s->next, &s->head, &s->head_ms);
     native_id id = {s->head_ms, s->next};
-    if (result == 0 && (compare_ids(id, h->from) < 0 || compare_ids(id, h->to) > 0))
+    if (result == 0 && (compare_ids(id, h->from) < 0 || compare_ids(id, h->to) > 0)) {
         s->head = (MDB_val){0, NULL};
+        s->begun = !h->oldest_first || compare_ids(id, h->from) >= 0; /* `from` is still to come */
+    }
     return result;
+}
+
+/* Newest first, a stream that is empty stays so: what comes later is not asked for. */
+static int begin(const history *h, past *s)
+{
+    int result = 0;
+    s->next = 0;
+    s->head = (MDB_val){0, NULL};
+    if (s->low > s->high && h->oldest_first)
+        return 0;
+    if (s->low <= s->high)
+        result = first_after(h, s, h->oldest_first ? h->from : h->to, h->oldest_first, &s->next);
+    if (s->low <= s->high && !h->oldest_first)
+        s->next--;
+    s->begun = true;
+    return result ? result : find_head(h, s);
 }
 
 /* The streams in the present view. One that was made anew is read from its beginning. */
@@ -284,17 +302,15 @@ static int find_heads(history *h)
             break;
         s->low = state.first;
         s->high = state.last;
-        if (s->made != state.made && s->low <= s->high) {
-            s->begun = s->begun && !h->oldest_first;
-            s->made = state.made;
-        }
-        if (!s->begun && s->low <= s->high) {
-            result = first_after(h, s, h->oldest_first ? h->from : h->to, h->oldest_first, &s->next);
-            s->next -= !h->oldest_first;
-            s->begun = true;
-        }
-        if (result == 0)
-            result = s->begun ? find_head(h, s) : 0;
+        if (s->made != state.made && s->low <= s->high && h->oldest_first)
+            s->begun = false;
+        else if (s->made != state.made && s->begun)
+            s->next = 0; /* what it was in is gone */
+        s->made = state.made;
+        if (s->begun)
+            result = find_head(h, s);
+        else
+            result = begin(h, s);
     }
     return result;
 }
