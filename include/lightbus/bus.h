@@ -28,6 +28,9 @@ typedef struct lb_options {
     int schema_ttl_s;          /* 60: life of a published schema; it is renewed after 80 % of it */
     int rpc_concurrency;       /* 1: threads that handle RPCs in a worker */
     unsigned flags;            /* LB_OPEN_... */
+    const char *config;     /* LIGHTBUS_CONFIG, else none: a YAML or JSON file, or an http(s) URL. What is given
+                               here wins over it. See docs/reference/configuration.md */
+    lb_log_level log_level; /* that of the file, else as it was; it is the process's */
 } lb_options;
 
 /* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed
@@ -39,9 +42,10 @@ typedef struct lb_options {
 #define LB_OPEN_NO_INCOMING_VALIDATION 4u
 #define LB_OPEN_NO_CASTING             8u
 
-/* Opens a bus. Connects at the first use, not here. `options` may be NULL: environment and defaults.
- * Returns NULL on failure: LB_CONFIG for a malformed URL or option, LB_UNSUPPORTED for an unknown transport,
- * LB_NO_MEMORY. Free it with lb_close. */
+/* Opens a bus. Connects at the first use, not here, but a configuration that is a URL is fetched here, within 5
+ * s. `options` may be NULL: file, environment and defaults. Returns NULL on failure: LB_CONFIG for a malformed
+ * configuration (file, line and column are named), URL or option, LB_SYSTEM for a file that cannot be read,
+ * LB_UNSUPPORTED for an unknown transport, LB_NO_MEMORY. Free it with lb_close. */
 LB_API lb_bus *lb_open(const lb_options *options, lb_error *error);
 
 /* Stops a worker that still runs (as lb_stop with the default deadline), closes the connections and frees the

@@ -232,6 +232,10 @@ typedef struct lb_transport {
  * handles. LB_UNSUPPORTED for another ABI, LB_DUPLICATE for a scheme that is taken. Any thread. */
 LB_API lb_status lb_transport_register(const lb_transport *transport, lb_error *error);
 
+/* A shared object that a configuration names (`custom: {object: ./mine.so, url: mine://here}`) defines this. It
+ * is loaded once, registered and never unloaded. */
+extern LB_API const lb_transport lb_transport_export;
+
 #ifdef __cplusplus
 }
 #endif

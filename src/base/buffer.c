@@ -84,8 +84,8 @@ char *buffer_text(buffer *b)
     return b->data;
 }
 
-/* The length of the well-formed UTF-8 sequence at `at` (Unicode table 3-7), 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *at, size_t left)
+/* Unicode table 3-7 */
+size_t utf8_sequence(const unsigned char *at, size_t left)
 {
     unsigned char c = at[0];
     size_t length = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;

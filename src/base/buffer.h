@@ -40,6 +40,8 @@ void buffer_uint(buffer *b, uint64_t value);
 void buffer_printf(buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends a JSON string literal with its quotes. False (nothing appended) when the text is not UTF-8. */
 bool buffer_json_string(buffer *b, const char *data, size_t size);
+/* The length of the well-formed UTF-8 sequence at `at`, of `left` bytes, 0 if there is none. */
+size_t utf8_sequence(const unsigned char *at, size_t left);
 /* NUL-terminates (the NUL is not counted) and returns the text; NULL after a failure. */
 char *buffer_text(buffer *b);
 /* Empties it; gives the memory back when it holds more than `keep` bytes. */

@@ -2,6 +2,7 @@
  *
  *   handle.c      lb_open, lb_close, names, fork           schemas.c   local and remote schemas
  *   settings.c    what is done with an API's messages      schema_api.c  what programs do with schemas
+ *   routes.c      what is configured for an API, and its transports
  *   transports.c  the registry of transports               call.c      the client side of RPCs
  *   fire.c        firing events                            message.c   what handlers read and answer
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
@@ -23,6 +24,7 @@
 #include "../base/clock.h"
 #include "../base/json.h"
 #include "../base/map.h"
+#include "../config/config.h"
 #include "../schema/schema.h"
 
 typedef struct local_api {
@@ -46,6 +48,7 @@ struct schemas {
 /* A call or a fire in flight. It belongs to whoever began it, or, with a callback, to the bus. */
 struct lb_pending {
     lb_bus *bus;
+    const struct route *route; /* of its API */
     enum { PENDING_CALL, PENDING_FIRE } kind;
     enum { PENDING_QUEUED, PENDING_SENT, PENDING_DONE } state;
     bool in_send; /* a thread that sends it reads its message */
@@ -75,7 +78,21 @@ typedef struct pending_queue {
     size_t count;
 } pending_queue;
 
+/* An open transport. What reaches the same place with the same options shares it. */
+typedef struct instance {
+    const lb_transport *transport;
+    void *self;
+    char *key;
+    struct instance *next;
+} instance;
+
+/* RPCs through one pair of transports, which nobody else uses for RPCs and results. */
 struct client {
+    lb_bus *bus;
+    const instance *rpc, *result; /* the same one, unless the configuration says otherwise */
+    struct client *next;
+    size_t rpc_count, rpc_waiting; /* threads that serve RPCs; those of them that wait in a call of their own.
+                                      Guarded by worker.lock */
     pthread_mutex_t lock;
     map in_flight; /* id -> lb_pending, queued ones included */
     pending_queue queue;
@@ -93,7 +110,11 @@ struct client {
     size_t free_count;
 };
 
+/* Events on their way out through one transport. */
 struct fires {
+    lb_bus *bus;
+    const instance *event;
+    struct fires *next;
     pthread_mutex_t lock;
     pthread_cond_t done; /* a batch has ended */
     pending_queue queue;
@@ -101,6 +122,16 @@ struct fires {
     lb_pending *free;
     size_t free_count;
 };
+
+/* What is configured for an API. Immutable once the bus is open. */
+typedef struct route {
+    int rpc_timeout_ms, event_fire_timeout_ms;
+    int batch_size;                           /* of listeners; 0: not configured */
+    unsigned flags;                           /* LB_OPEN_... */
+    const char *service_name, *consumer_name; /* of listeners */
+    struct client *client;
+    struct fires *fires;
+} route;
 
 typedef struct listener listener;
 typedef struct rpc_thread rpc_thread;
@@ -123,8 +154,7 @@ struct worker {
     size_t not_ready;  /* of those */
     lb_status failure; /* why it stops, or LB_OK */
     lb_error failure_error;
-    rpc_thread *rpcs;              /* list */
-    size_t rpc_count, rpc_waiting; /* threads that serve RPCs; those of them that wait in a call of their own */
+    rpc_thread *rpcs; /* list */
     listener **listeners;
     size_t listener_count;
     int stop_event;               /* eventfd of lb_run; -1; atomic */
@@ -139,15 +169,18 @@ struct dispatch {
 };
 
 struct lb_bus {
-    char *url, *masked_url, *service_name, *process_name;
+    char *masked_url, *service_name, *process_name;
     bool service_name_is_random;
-    int rpc_timeout_ms, event_fire_timeout_ms, schema_ttl_s, rpc_concurrency;
-    unsigned flags, generation; /* fork_generation() when its locks and connections were made */
-    const lb_transport *transport;
-    void *self; /* the transport's instance */
+    int rpc_timeout_ms, schema_ttl_s, rpc_concurrency;
+    unsigned generation; /* fork_generation() when its locks and connections were made */
+    config *config;
+    instance *instances;    /* list */
+    const instance *schema; /* where schemas are */
+    struct client *clients; /* list; the first one is that of the default route */
+    struct fires *fires;    /* as clients */
+    route route;            /* of all APIs without one of their own */
+    map routes;             /* API name -> route */
     struct schemas schemas;
-    struct client client;
-    struct fires fires;
     struct worker worker;
     struct dispatch dispatch;
 };
@@ -161,6 +194,17 @@ lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error
 
 /* transports.c */
 const lb_transport *transport_find(const char *url, lb_error *error);
+/* Loads a transport from a shared object, and registers it; once, however often it is named. */
+lb_status transport_load(const char *object, lb_error *error);
+
+/* routes.c: opens the transports of the configuration. `options` win over the file. routes_close is due in
+ * either case. */
+lb_status routes_open(lb_bus *bus, const lb_options *options, lb_error *error);
+void routes_close(lb_bus *bus);
+void routes_after_fork(lb_bus *bus);
+const route *route_of(const lb_bus *bus, lb_slice api_name);
+/* The same for "api.member"; of a malformed name, any. */
+const route *route_of_name(const lb_bus *bus, const char *name);
 
 /* names.c: placeholders filled in; a new string. NULL: unknown placeholder (LB_CONFIG) or no memory. */
 char *name_expand(const char *pattern, const char *what, lb_error *error);
@@ -212,14 +256,14 @@ void queue_remove(pending_queue *q, lb_pending *p);
 /* call.c, fire.c */
 void client_init(struct client *c);
 void client_after_fork(struct client *c);
-void client_free(lb_bus *bus);
-void client_dispatch(lb_bus *bus); /* without waiting: sends, takes results, times out, runs callbacks */
-int64_t client_next_timeout(lb_bus *bus);
-lb_status client_flush(lb_bus *bus, lb_error *error);
+void client_free(struct client *c);
+void client_dispatch(struct client *c); /* without waiting: sends, takes results, times out, runs callbacks */
+int64_t client_next_timeout(struct client *c);
+void client_flush(struct client *c); /* failures reach the calls themselves */
 void fires_init(struct fires *f);
 void fires_after_fork(struct fires *f);
-void fires_free(lb_bus *bus);
-lb_status fires_flush(lb_bus *bus, lb_error *error);
+void fires_free(struct fires *f);
+void fires_flush(struct fires *f); /* failures reach the events themselves */
 
 /* message.c */
 struct lb_message {
@@ -258,6 +302,7 @@ void deferred_free_all(lb_bus *bus);
 /* rpcs.c, listeners.c: bodies of threads */
 struct rpc_thread {
     lb_bus *bus;
+    struct client *client; /* whose transports it uses */
     pthread_t thread;
     void *consumer;
     buffer out;
@@ -266,7 +311,7 @@ struct rpc_thread {
     size_t count;
     rpc_thread *next;
 };
-bool rpc_thread_start(lb_bus *bus); /* worker.lock is held */
+bool rpc_threads_start(lb_bus *bus); /* worker.lock is held */
 /* An RPC handler's thread is about to wait in a call of its own: another one may be needed. */
 void rpc_thread_waits(lb_bus *bus);
 void rpc_thread_goes_on(lb_bus *bus);

@@ -19,7 +19,13 @@
 
 void client_init(struct client *c)
 {
-    *c = (struct client){.next_callback_timeout = LB_FOREVER};
+    *c = (struct client){
+        .bus = c->bus,
+        .rpc = c->rpc,
+        .result = c->result,
+        .next = c->next,
+        .next_callback_timeout = LB_FOREVER,
+    };
     pthread_mutex_init(&c->lock, NULL);
     monotonic_cond_init(&c->send_free);
 }
@@ -64,9 +70,8 @@ static void wait_until_sent(struct client *c, const lb_pending *p)
 }
 
 /* No lock is held. */
-static void run_callbacks(lb_bus *bus, pending_queue *callbacks)
+static void run_callbacks(struct client *c, pending_queue *callbacks)
 {
-    struct client *c = &bus->client;
     for (lb_pending *p; (p = queue_pop(callbacks));) {
         p->callback(p->status, p->result, p->error, p->data);
         pthread_mutex_lock(&c->lock);
@@ -76,11 +81,11 @@ static void run_callbacks(lb_bus *bus, pending_queue *callbacks)
     }
 }
 
-static void set_timeout(lb_bus *bus, lb_pending *p)
+static void set_timeout(lb_pending *p)
 {
     lb_error error = {0};
     lb_slice api = p->message.rpc.api_name, procedure = p->message.rpc.procedure_name;
-    bool known = schemas_knows(bus, api);
+    bool known = schemas_knows(p->bus, api);
     lb_error_set(&error, LB_TIMEOUT, "%.*s.%.*s: no answer within %d ms; %s", (int)api.size, api.data,
                  (int)procedure.size, procedure.data, p->timeout_ms,
                  known ? "a worker of the API is known: it is busy, slow or gone"
@@ -89,9 +94,8 @@ static void set_timeout(lb_bus *bus, lb_pending *p)
 }
 
 /* client.lock is held */
-static void time_out_callbacks(lb_bus *bus, pending_queue *callbacks, lb_pending **late)
+static void time_out_callbacks(struct client *c, pending_queue *callbacks, lb_pending **late)
 {
-    struct client *c = &bus->client;
     int64_t now = clock_now();
     if (!c->callbacks || now < c->next_callback_timeout)
         return;
@@ -107,7 +111,7 @@ static void time_out_callbacks(lb_bus *bus, pending_queue *callbacks, lb_pending
             c->next_callback_timeout = p->deadline_ns;
     }
     for (size_t i = 0; i < count; i++) {
-        set_timeout(bus, late[i]);
+        set_timeout(late[i]);
         call_done(c, late[i], callbacks);
     }
 }
@@ -151,9 +155,8 @@ static void take_result(struct client *c, const lb_result_message *r, pending_qu
 
 /* client.lock is held. No thread sends any longer; if calls were queued meanwhile, a thread that waits for one
  * of them goes on with that, or the program's event loop does. */
-static void sending_ends(lb_bus *bus)
+static void sending_ends(struct client *c)
 {
-    struct client *c = &bus->client;
     c->sending = false;
     pthread_cond_broadcast(&c->send_free);
     for (lb_pending *p = c->queue.first; p; p = p->next)
@@ -161,15 +164,14 @@ static void sending_ends(lb_bus *bus)
             pthread_cond_signal(p->waiter);
             break;
         }
-    if (c->queue.first && bus->dispatch.event >= 0)
-        dispatch_wake(bus);
+    if (c->queue.first && c->bus->dispatch.event >= 0)
+        dispatch_wake(c->bus);
 }
 
 /* client.lock is held and released meanwhile; client.sending is false. Without `now`, the caller holds the lead
  * and fetches next. */
-static void send_queued(lb_bus *bus, bool now, pending_queue *callbacks)
+static void send_queued(struct client *c, bool now, pending_queue *callbacks)
 {
-    struct client *c = &bus->client;
     lb_pending *batch[MOST_SENT];
     const lb_rpc_message *messages[MOST_SENT];
     size_t count = 0;
@@ -187,9 +189,10 @@ static void send_queued(lb_bus *bus, bool now, pending_queue *callbacks)
         return;
     c->sending = true;
     pthread_mutex_unlock(&c->lock);
-    lb_status status = bus->transport->rpc->send(bus->self, messages, count, now, deadline, &error);
+    lb_status status = c->rpc->transport->rpc->send(c->rpc->self, messages, count, now || c->rpc != c->result,
+                                                    deadline, &error);
     pthread_mutex_lock(&c->lock);
-    sending_ends(bus);
+    sending_ends(c);
     for (size_t i = 0; i < count; i++) {
         batch[i]->in_send = false;
         if (batch[i]->orphan)
@@ -209,9 +212,8 @@ static void wait_for_sender(struct client *c)
 
 /* client.lock is held and released meanwhile. The call has ended without an answer: take it from the queue on
  * the bus, so that nothing of it stays there (S8). */
-static void withdraw(lb_bus *bus, lb_pending *p)
+static void withdraw(struct client *c, lb_pending *p)
 {
-    struct client *c = &bus->client;
     const lb_rpc_message *message = &p->message.rpc;
     int64_t patience = clock_in_ms(WITHDRAW_MS);
     while (c->sending && monotonic_wait(&c->send_free, &c->lock, patience) != ETIMEDOUT)
@@ -220,24 +222,21 @@ static void withdraw(lb_bus *bus, lb_pending *p)
         return;
     c->sending = true;
     pthread_mutex_unlock(&c->lock);
-    bus->transport->rpc->withdraw(bus->self, &message, 1);
+    c->rpc->transport->rpc->withdraw(c->rpc->self, &message, 1);
     pthread_mutex_lock(&c->lock);
-    sending_ends(bus);
+    sending_ends(c);
 }
 
-lb_status client_flush(lb_bus *bus, lb_error *error)
+void client_flush(struct client *c)
 {
-    struct client *c = &bus->client;
     pending_queue callbacks = {0};
-    (void)error; /* failures reach the calls themselves */
     pthread_mutex_lock(&c->lock);
     while (c->queue.first) {
         wait_for_sender(c);
-        send_queued(bus, true, &callbacks);
+        send_queued(c, true, &callbacks);
     }
     pthread_mutex_unlock(&c->lock);
-    run_callbacks(bus, &callbacks);
-    return LB_OK;
+    run_callbacks(c, &callbacks);
 }
 
 /* ---- Leading ---------------------------------------------------------------------------------------- */
@@ -251,14 +250,14 @@ static void hand_over_lead(struct client *c)
 /* client.lock is held and released meanwhile. Sends what is queued, if no other thread is sending (that one
  * sees to the rest). The leader's own call must be on its way before it waits: false if it is not by the
  * deadline. */
-static bool send_before_fetch(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pending_queue *callbacks)
+static bool send_before_fetch(struct client *c, const lb_pending *own, int64_t deadline_ns,
+                              pending_queue *callbacks)
 {
-    struct client *c = &bus->client;
     if (!c->sending)
-        send_queued(bus, false, callbacks);
+        send_queued(c, false, callbacks);
     while (own && own->state == PENDING_QUEUED) {
         if (!c->sending)
-            send_queued(bus, false, callbacks);
+            send_queued(c, false, callbacks);
         else if (monotonic_wait(&c->send_free, &c->lock, deadline_ns) == ETIMEDOUT && c->sending)
             return false;
     }
@@ -267,14 +266,13 @@ static bool send_before_fetch(lb_bus *bus, const lb_pending *own, int64_t deadli
 
 /* client.lock is held and released meanwhile; nobody leads. Sends what is queued and takes results once. `own`
  * is the leader's own call, or NULL. */
-static void lead(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pending_queue *callbacks)
+static void lead(struct client *c, const lb_pending *own, int64_t deadline_ns, pending_queue *callbacks)
 {
-    struct client *c = &bus->client;
     const lb_result_message *results;
     size_t count = 0;
     lb_error error = {0};
     c->fetching = true;
-    if (!send_before_fetch(bus, own, deadline_ns, callbacks)) {
+    if (!send_before_fetch(c, own, deadline_ns, callbacks)) {
         c->fetching = false;
         return;
     }
@@ -283,7 +281,7 @@ static void lead(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pendin
     lb_status status = LB_OK;
     if (c->in_flight.count) {
         pthread_mutex_unlock(&c->lock);
-        status = bus->transport->result->fetch(bus->self, deadline_ns, &results, &count, &error);
+        status = c->result->transport->result->fetch(c->result->self, deadline_ns, &results, &count, &error);
         pthread_mutex_lock(&c->lock);
     }
     if (status == LB_OK) {
@@ -302,7 +300,7 @@ static void lead(lb_bus *bus, const lb_pending *own, int64_t deadline_ns, pendin
     }
     c->fetching = false;
     lb_pending *late[MOST_SENT];
-    time_out_callbacks(bus, callbacks, late);
+    time_out_callbacks(c, callbacks, late);
 }
 
 static void follow(struct client *c, struct waiting *w, int64_t deadline_ns)
@@ -318,9 +316,8 @@ static void follow(struct client *c, struct waiting *w, int64_t deadline_ns)
 }
 
 /* client.lock is held and released meanwhile, also for callbacks. */
-static void wait_for_call(lb_bus *bus, lb_pending *p)
+static void wait_for_call(struct client *c, lb_pending *p)
 {
-    struct client *c = &bus->client;
     struct waiting self = {0};
     monotonic_cond_init(&self.wake);
     p->waiter = &self.wake;
@@ -328,20 +325,20 @@ static void wait_for_call(lb_bus *bus, lb_pending *p)
         pending_queue callbacks = {0};
         if (clock_now() >= p->deadline_ns) {
             bool sent = p->state == PENDING_SENT;
-            set_timeout(bus, p);
+            set_timeout(p);
             call_done(c, p, &callbacks);
             if (sent)
-                withdraw(bus, p);
+                withdraw(c, p);
         } else if (!c->fetching) {
-            lead(bus, p, p->deadline_ns, &callbacks);
+            lead(c, p, p->deadline_ns, &callbacks);
         } else if (c->queue.first && !c->sending) {
-            send_queued(bus, true, &callbacks);
+            send_queued(c, true, &callbacks);
         } else {
             follow(c, &self, p->deadline_ns);
         }
         if (callbacks.first) {
             pthread_mutex_unlock(&c->lock);
-            run_callbacks(bus, &callbacks);
+            run_callbacks(c, &callbacks);
             pthread_mutex_lock(&c->lock);
         }
     }
@@ -357,7 +354,7 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
                          lb_error *error)
 {
     static const lb_call_options defaults;
-    lb_bus *bus = p->bus;
+    const instance *result = p->route->client->result;
     lb_slice api, procedure;
     if (!options)
         options = &defaults;
@@ -365,7 +362,7 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
         return lb_error_set(error, LB_USAGE,
                             "%s: lb_call_options: expected timeout_ms >= 0 and no flags, got %d and 0x%x", name,
                             options->timeout_ms, options->flags);
-    p->timeout_ms = options->timeout_ms ? options->timeout_ms : bus->rpc_timeout_ms;
+    p->timeout_ms = options->timeout_ms ? options->timeout_ms : p->route->rpc_timeout_ms;
     p->callback = options->callback;
     p->data = options->data;
     lb_kwarg *kwargs;
@@ -380,7 +377,7 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
         .id = {p->id, UUID_TEXT},
         .api_name = api,
         .procedure_name = procedure,
-        .return_path = bus->transport->result->return_path(bus->self),
+        .return_path = result->transport->result->return_path(result->self),
         .kwargs = kwargs,
         .kwargs_count = count,
         .deadline_ns = p->deadline_ns,
@@ -392,7 +389,8 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
 static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, const lb_call_options *options,
                          bool hold, lb_error *error)
 {
-    struct client *c = &bus->client;
+    const route *route = route_of_name(bus, name);
+    struct client *c = route->client;
     bus_check_fork(bus);
     pthread_mutex_lock(&c->lock);
     lb_pending *p = pending_new(bus, &c->free, &c->free_count);
@@ -402,6 +400,7 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, cons
         return NULL;
     }
     p->kind = PENDING_CALL;
+    p->route = route;
     lb_status status = prepare(p, name, args, options, error);
     pthread_mutex_lock(&c->lock);
     if (status == LB_OK && !map_put(&c->in_flight, p->id, UUID_TEXT, p))
@@ -419,9 +418,9 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, cons
     }
     pending_queue callbacks = {0};
     if (!hold && c->queue.count >= MOST_QUEUED && !c->sending)
-        send_queued(bus, true, &callbacks);
+        send_queued(c, true, &callbacks);
     pthread_mutex_unlock(&c->lock);
-    run_callbacks(bus, &callbacks);
+    run_callbacks(c, &callbacks);
     if (bus->dispatch.event >= 0)
         dispatch_wake(bus);
     return p;
@@ -440,12 +439,12 @@ lb_status lb_call_end(lb_pending *p, lb_value **result, lb_error *error)
     if (!p)
         return error && error->status != LB_OK ? error->status : LB_USAGE;
     lb_bus *bus = p->bus;
-    struct client *c = &bus->client;
+    struct client *c = p->route->client;
     if (p->kind != PENDING_CALL || p->callback)
         return lb_error_set(error, LB_USAGE, "lb_call_end: expected a call that was begun without a callback");
     rpc_thread_waits(bus);
     pthread_mutex_lock(&c->lock);
-    wait_for_call(bus, p);
+    wait_for_call(c, p);
     lb_status status = pending_outcome(p, error);
     if (result && status == LB_OK) {
         *result = p->result;
@@ -475,8 +474,7 @@ void lb_call_cancel(lb_pending *p)
 {
     if (!p || p->kind != PENDING_CALL)
         return;
-    lb_bus *bus = p->bus;
-    struct client *c = &bus->client;
+    struct client *c = p->route->client;
     pending_queue callbacks = {0};
     lb_error error = {0};
     pthread_mutex_lock(&c->lock);
@@ -486,41 +484,38 @@ void lb_call_cancel(lb_pending *p)
         pending_fail(p, LB_CANCELED, (lb_error_set(&error, LB_CANCELED, "the call was canceled"), &error));
         call_done(c, p, &callbacks);
         if (sent)
-            withdraw(bus, p);
+            withdraw(c, p);
     }
     if (!p->callback)
         pending_recycle(p, &c->free, &c->free_count);
     pthread_mutex_unlock(&c->lock);
-    run_callbacks(bus, &callbacks);
+    run_callbacks(c, &callbacks);
 }
 
 /* ---- For lb_dispatch and lb_close ------------------------------------------------------------------- */
 
-void client_dispatch(lb_bus *bus)
+void client_dispatch(struct client *c)
 {
-    struct client *c = &bus->client;
     pending_queue callbacks = {0};
     pthread_mutex_lock(&c->lock);
     if (!c->fetching) {
-        lead(bus, NULL, clock_now(), &callbacks);
+        lead(c, NULL, clock_now(), &callbacks);
         hand_over_lead(c);
     }
     pthread_mutex_unlock(&c->lock);
-    run_callbacks(bus, &callbacks);
+    run_callbacks(c, &callbacks);
 }
 
-int64_t client_next_timeout(lb_bus *bus)
+int64_t client_next_timeout(struct client *c)
 {
-    struct client *c = &bus->client;
     pthread_mutex_lock(&c->lock);
     int64_t at = c->callbacks ? c->next_callback_timeout : LB_FOREVER;
     pthread_mutex_unlock(&c->lock);
     return at;
 }
 
-void client_free(lb_bus *bus)
+void client_free(struct client *c)
 {
-    struct client *c = &bus->client;
     pending_queue callbacks = {0};
     lb_error error = {0};
     lb_error_set(&error, LB_CLOSED, "the bus was closed");
@@ -531,7 +526,7 @@ void client_free(lb_bus *bus)
         if (!p->callback)
             pending_free(p);
     }
-    run_callbacks(bus, &callbacks);
+    run_callbacks(c, &callbacks);
     while (c->free) {
         lb_pending *p = c->free;
         c->free = p->next;

@@ -80,16 +80,28 @@ static void drain(int fd)
 /* The descriptor of the results may be another one after each reconnection. */
 static void watch_results(lb_bus *bus)
 {
-    int (*descriptor)(void *) = bus->transport->result->descriptor;
-    int fd = descriptor ? descriptor(bus->self) : -1;
-    if (fd >= 0)
-        watch(bus->dispatch.epoll, fd);
+    for (struct client *c = bus->clients; c; c = c->next) {
+        int (*descriptor)(void *) = c->result->transport->result->descriptor;
+        int fd = descriptor ? descriptor(c->result->self) : -1;
+        if (fd >= 0)
+            watch(bus->dispatch.epoll, fd);
+    }
+}
+
+static int64_t next_timeout(lb_bus *bus)
+{
+    int64_t next = LB_FOREVER;
+    for (struct client *c = bus->clients; c; c = c->next) {
+        int64_t at = client_next_timeout(c);
+        next = at < next ? at : next;
+    }
+    return next;
 }
 
 static void set_timer(lb_bus *bus)
 {
     struct itimerspec at = {{0, 0}, {0, 0}};
-    int64_t next = client_next_timeout(bus);
+    int64_t next = next_timeout(bus);
     if (next != LB_FOREVER) {
         at.it_value.tv_sec = next / CLOCK_SECOND;
         at.it_value.tv_nsec = next % CLOCK_SECOND;
@@ -109,7 +121,8 @@ lb_status lb_dispatch(lb_bus *bus, lb_error *error)
     while (dispatch_run_work(bus))
         ;
     pthread_mutex_unlock(&w->lock);
-    client_dispatch(bus);
+    for (struct client *c = bus->clients; c; c = c->next)
+        client_dispatch(c);
     watch_results(bus);
     set_timer(bus);
     return LB_OK;

@@ -8,7 +8,7 @@
 
 void fires_init(struct fires *f)
 {
-    *f = (struct fires){.sending = false};
+    *f = (struct fires){.bus = f->bus, .event = f->event, .next = f->next};
     pthread_mutex_init(&f->lock, NULL);
     monotonic_cond_init(&f->done);
 }
@@ -35,9 +35,8 @@ static void fire_failed(lb_pending *p, lb_status status, const char *problem)
 }
 
 /* fires.lock is held and released meanwhile; nobody sends. */
-static void send_batch(lb_bus *bus)
+static void send_batch(struct fires *f)
 {
-    struct fires *f = &bus->fires;
     lb_pending *batch[MOST_SENT];
     lb_event_message *messages[MOST_SENT];
     size_t count = 0, again = 0;
@@ -55,7 +54,7 @@ static void send_batch(lb_bus *bus)
         return;
     f->sending = true;
     pthread_mutex_unlock(&f->lock);
-    lb_status status = bus->transport->event->send(bus->self, messages, count, deadline, &error);
+    lb_status status = f->event->transport->event->send(f->event->self, messages, count, deadline, &error);
     pthread_mutex_lock(&f->lock);
 
     pending_queue retry = {0};
@@ -85,27 +84,23 @@ static void send_batch(lb_bus *bus)
     pthread_cond_broadcast(&f->done);
 }
 
-static void wait_for_fire(lb_bus *bus, lb_pending *p)
+static void wait_for_fire(struct fires *f, lb_pending *p)
 {
-    struct fires *f = &bus->fires;
     while (p->state != PENDING_DONE)
         if (f->sending)
             pthread_cond_wait(&f->done, &f->lock);
         else
-            send_batch(bus);
+            send_batch(f);
 }
 
-lb_status fires_flush(lb_bus *bus, lb_error *error)
+void fires_flush(struct fires *f)
 {
-    struct fires *f = &bus->fires;
-    (void)error; /* failures reach the events themselves */
     pthread_mutex_lock(&f->lock);
     while (f->sending)
         pthread_cond_wait(&f->done, &f->lock);
     if (f->queue.first)
-        send_batch(bus);
+        send_batch(f);
     pthread_mutex_unlock(&f->lock);
-    return LB_OK;
 }
 
 static int version_of(lb_bus *bus, lb_slice api_name)
@@ -122,7 +117,7 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, lb
     lb_status status = pending_prepare(p, name, args, true, &api, &event, &kwargs, &count, error);
     if (status != LB_OK)
         return status;
-    p->timeout_ms = p->bus->event_fire_timeout_ms;
+    p->timeout_ms = p->route->event_fire_timeout_ms;
     p->deadline_ns = clock_in_ms(p->timeout_ms);
     p->message.event = (lb_event_message){
         .id = {p->id, UUID_TEXT},
@@ -137,7 +132,8 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, lb
 
 static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool hold, lb_error *error)
 {
-    struct fires *f = &bus->fires;
+    const route *route = route_of_name(bus, name);
+    struct fires *f = route->fires;
     bus_check_fork(bus);
     pthread_mutex_lock(&f->lock);
     lb_pending *p = pending_new(bus, &f->free, &f->free_count);
@@ -147,13 +143,14 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool
         return NULL;
     }
     p->kind = PENDING_FIRE;
+    p->route = route;
     schemas_announce(bus);
     lb_status status = prepare(p, name, args, error);
     pthread_mutex_lock(&f->lock);
     if (status == LB_OK) {
         queue_push(&f->queue, p);
         if (!hold && f->queue.count >= MOST_QUEUED && !f->sending)
-            send_batch(bus);
+            send_batch(f);
     } else {
         pending_recycle(p, &f->free, &f->free_count);
         p = NULL;
@@ -173,10 +170,9 @@ lb_status lb_fire_end(lb_pending *p, lb_error *error)
         return error && error->status != LB_OK ? error->status : LB_USAGE;
     if (p->kind != PENDING_FIRE)
         return lb_error_set(error, LB_USAGE, "lb_fire_end: expected what lb_fire_begin returned");
-    lb_bus *bus = p->bus;
-    struct fires *f = &bus->fires;
+    struct fires *f = p->route->fires;
     pthread_mutex_lock(&f->lock);
-    wait_for_fire(bus, p);
+    wait_for_fire(f, p);
     lb_status status = pending_outcome(p, error);
     pending_recycle(p, &f->free, &f->free_count);
     pthread_mutex_unlock(&f->lock);
@@ -192,9 +188,8 @@ lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *e
     return lb_fire_end(p, error);
 }
 
-void fires_free(lb_bus *bus)
+void fires_free(struct fires *f)
 {
-    struct fires *f = &bus->fires;
     for (lb_pending *p; (p = queue_pop(&f->queue));)
         pending_free(p);
     while (f->free) {

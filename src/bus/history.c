@@ -12,6 +12,7 @@ struct lb_history {
     char *list;                        /* the events, as they were given */
     lb_slice *api_names, *event_names; /* pairs, slices of `list` */
     size_t pairs;
+    const instance *store;
     void *handle; /* the transport's */
     const lb_event_message *batch;
     size_t count, position;
@@ -21,12 +22,21 @@ struct lb_history {
     api_schema *schema;              /* holds the defaults among its arguments, or NULL */
 };
 
-static lb_status check_support(const lb_bus *bus, lb_error *error)
+/* The transport that stores the events of all these APIs. */
+static lb_status find_store(const lb_bus *bus, const lb_slice *api_names, size_t count, const instance **store,
+                            lb_error *error)
 {
-    if (bus->transport->event && bus->transport->event->history)
+    *store = route_of(bus, api_names[0])->fires->event;
+    for (size_t i = 1; i < count; i++)
+        if (route_of(bus, api_names[i])->fires->event != *store)
+            return lb_error_set(
+                error, LB_UNSUPPORTED,
+                "%.*s and %.*s are on different transports: ask for the events of one at a time",
+                (int)api_names[0].size, api_names[0].data, (int)api_names[i].size, api_names[i].data);
+    if ((*store)->transport->event->history)
         return LB_OK;
     return lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
-                        bus->transport->name);
+                        (*store)->transport->name);
 }
 
 /* The names in `events`; `list` and the arrays are for free(). */
@@ -58,9 +68,9 @@ static lb_status open_history(lb_history *h, const char *events, const lb_histor
     lb_bus *bus = h->bus;
     lb_status status = check_options(o, error);
     if (status == LB_OK)
-        status = check_support(bus, error);
-    if (status == LB_OK)
         status = read_events(events, &h->list, &h->api_names, &h->event_names, &h->pairs, error);
+    if (status == LB_OK)
+        status = find_store(bus, h->api_names, h->pairs, &h->store, error);
     if (status != LB_OK)
         return status;
     const lb_history_config config = {
@@ -71,8 +81,8 @@ static lb_status open_history(lb_history *h, const char *events, const lb_histor
         .to = o->to,
         .oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST,
     };
-    return bus->transport->event->history(bus->self, &config, clock_in_ms(bus->rpc_timeout_ms), &h->handle,
-                                          error);
+    return h->store->transport->event->history(h->store->self, &config, clock_in_ms(bus->rpc_timeout_ms),
+                                               &h->handle, error);
 }
 
 lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_history_options *options, lb_error *error)
@@ -96,7 +106,7 @@ void lb_history_close(lb_history *h)
     if (!h)
         return;
     if (h->handle)
-        h->bus->transport->event->history_close(h->handle);
+        h->store->transport->event->history_close(h->handle);
     api_schema_unref(h->schema);
     arena_free(&h->memory);
     free(h->api_names);
@@ -110,7 +120,7 @@ void lb_history_close(lb_history *h)
 /* A connection that has died while nobody used it is no failure: once more. */
 static lb_status fetch(lb_history *h, bool *end, lb_error *error)
 {
-    const lb_event_transport *t = h->bus->transport->event;
+    const lb_event_transport *t = h->store->transport->event;
     int64_t deadline = clock_in_ms(h->bus->rpc_timeout_ms);
     lb_status status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
     if (status == LB_TRANSPORT && clock_now() < deadline)
@@ -241,13 +251,14 @@ lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **
     *result = NULL;
     bus_check_fork(bus);
     int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
-    lb_status status = check_support(bus, error);
+    const instance *store = NULL;
+    lb_status status = read_events(events, &list, &api_names, &event_names, &pairs, error);
     if (status == LB_OK)
-        status = read_events(events, &list, &api_names, &event_names, &pairs, error);
+        status = find_store(bus, api_names, pairs, &store, error);
     buffer_char(&l.out, '[');
     for (size_t i = 0; i < pairs && status == LB_OK; i++)
-        status =
-            bus->transport->event->lag(bus->self, api_names[i], event_names[i], write_lag, &l, deadline, error);
+        status = store->transport->event->lag(store->self, api_names[i], event_names[i], write_lag, &l,
+                                              deadline, error);
     buffer_char(&l.out, ']');
     if (status == LB_OK)
         status = l.out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while asking for the lag")

@@ -29,6 +29,8 @@ typedef enum outcome { OUTCOME_DONE, OUTCOME_RETRY, OUTCOME_DEAD, OUTCOME_STOP }
 
 struct listener {
     lb_bus *bus;
+    const instance *event; /* where all of its APIs' events are */
+    const char *consumer;
     char *name, *group, *since, *specification;
     lb_slice *api_names, *event_names; /* pairs, slices of `specification` */
     size_t count;
@@ -56,7 +58,7 @@ struct listener {
     lb_error reason; /* why the last event failed */
 };
 
-static const lb_event_transport *transport(const listener *l) { return l->bus->transport->event; }
+static const lb_event_transport *transport(const listener *l) { return l->event->transport->event; }
 
 /* ---- Registration ----------------------------------------------------------------------------------- */
 
@@ -87,7 +89,7 @@ static lb_status parse_events(listener *l, lb_error *error)
     return status;
 }
 
-static lb_status take_listen_options(listener *l, const lb_listen_options *o, lb_error *error)
+static lb_status take_listen_options(listener *l, const route *r, const lb_listen_options *o, lb_error *error)
 {
     if (o->flags & ~LB_LISTEN_TEMPORARY)
         return lb_error_set(error, LB_CONFIG, "listener %s: unknown bits 0x%x in flags", l->name,
@@ -98,7 +100,7 @@ static lb_status take_listen_options(listener *l, const lb_listen_options *o, lb
             "listener %s: expected batch_size >= 0, max_deliveries >= 0 and a known on_error, got %d, %d, %d",
             l->name, o->batch_size, o->max_deliveries, (int)o->on_error);
     l->options = *o;
-    l->options.batch_size = o->batch_size ? o->batch_size : 100;
+    l->options.batch_size = o->batch_size ? o->batch_size : r->batch_size;
     l->options.max_deliveries = o->max_deliveries ? o->max_deliveries : 10;
     l->since = strdup(o->since && *o->since ? o->since : "$");
     return l->since ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", l->name);
@@ -117,11 +119,90 @@ static lb_status check_name(lb_bus *bus, const char *name, lb_error *error)
     return LB_OK;
 }
 
+/* Do listeners of both share a consumer? */
+static bool same_place(const route *a, const route *b)
+{
+    return a->fires == b->fires && strcmp(a->service_name, b->service_name) == 0 &&
+           strcmp(a->consumer_name, b->consumer_name) == 0;
+}
+
+/* Keeps the events that are at the place of the first one; the others are written to `rest`. */
+static void keep_first_place(listener *l, const route *first, buffer *rest)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        if (same_place(route_of(l->bus, l->api_names[i]), first)) {
+            l->api_names[kept] = l->api_names[i];
+            l->event_names[kept++] = l->event_names[i];
+        } else {
+            buffer_printf(rest, "%.*s.%.*s ", (int)l->api_names[i].size, l->api_names[i].data,
+                          (int)l->event_names[i].size, l->event_names[i].data);
+        }
+    }
+    l->count = kept;
+}
+
+static lb_status take_place(listener *l, const lb_listen_options *options, buffer *rest, lb_error *error)
+{
+    const route *first = route_of(l->bus, l->api_names[0]);
+    buffer group = {0};
+    keep_first_place(l, first, rest);
+    buffer_printf(&group, "%s-%s", first->service_name, l->name);
+    l->group = buffer_text(&group);
+    l->event = first->fires->event;
+    l->consumer = first->consumer_name;
+    if (!l->group || rest->failed) {
+        buffer_free(&group);
+        l->group = NULL;
+        return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", l->name);
+    }
+    return take_listen_options(l, first, options, error);
+}
+
+static lb_status add_listener(lb_bus *bus, listener *l, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    listener **larger = realloc(w->listeners, (w->listener_count + 1) * sizeof *larger);
+    if (!larger)
+        return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", l->name);
+    w->listeners = larger;
+    w->listeners[w->listener_count++] = l;
+    return LB_OK;
+}
+
+/* Makes a listener for the events at the place of the first one, and the listeners for the others. */
+static lb_status listen_to(lb_bus *bus, const char *events, const listener *model,
+                           const lb_listen_options *options, lb_error *error)
+{
+    listener *l = calloc(1, sizeof *l);
+    buffer rest = {0};
+    if (!l)
+        return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", model->name);
+    pthread_mutex_init(&l->lock, NULL);
+    l->bus = bus;
+    l->handler = model->handler;
+    l->data = model->data;
+    l->name = strdup(model->name);
+    l->specification = strdup(events);
+    lb_status status = l->name && l->specification
+                           ? parse_events(l, error)
+                           : lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", model->name);
+    if (status == LB_OK)
+        status = take_place(l, options, &rest, error);
+    if (status == LB_OK)
+        status = add_listener(bus, l, error);
+    if (status != LB_OK)
+        listener_free(l);
+    else if (rest.size)
+        status = listen_to(bus, buffer_text(&rest), model, options, error);
+    buffer_free(&rest);
+    return status;
+}
+
 lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                     void *data, const lb_listen_options *options, lb_error *error)
 {
     static const lb_listen_options defaults;
-    struct worker *w = &bus->worker;
     if (!handler || !events)
         return lb_error_set(error, LB_USAGE, "lb_listen: expected events and a handler, got NULL");
     if (!worker_registering(bus, "lb_listen", error))
@@ -129,32 +210,8 @@ lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, 
     lb_status status = check_name(bus, listener_name, error);
     if (status != LB_OK)
         return status;
-    listener *l = calloc(1, sizeof *l);
-    if (!l)
-        return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", listener_name);
-    pthread_mutex_init(&l->lock, NULL);
-    l->bus = bus;
-    l->handler = handler;
-    l->data = data;
-    buffer group = {0};
-    buffer_printf(&group, "%s-%s", bus->service_name, listener_name);
-    l->group = buffer_text(&group);
-    l->name = strdup(listener_name);
-    l->specification = strdup(events);
-    listener **larger = realloc(w->listeners, (w->listener_count + 1) * sizeof *larger);
-    if (larger)
-        w->listeners = larger;
-    if (!l->group || !l->name || !l->specification || !larger)
-        status = lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", listener_name);
-    if (status == LB_OK)
-        status = parse_events(l, error);
-    if (status == LB_OK)
-        status = take_listen_options(l, options ? options : &defaults, error);
-    if (status == LB_OK)
-        w->listeners[w->listener_count++] = l;
-    else
-        listener_free(l);
-    return status;
+    const listener model = {.name = (char *)(uintptr_t)listener_name, .handler = handler, .data = data};
+    return listen_to(bus, events, &model, options ? options : &defaults, error);
 }
 
 void listener_describe(const listener *l, buffer *out)
@@ -443,7 +500,7 @@ static lb_status open_listener(listener *l, lb_error *error)
 {
     lb_listener_config config = {
         .group = l->group,
-        .consumer = l->bus->process_name,
+        .consumer = l->consumer,
         .api_names = l->api_names,
         .event_names = l->event_names,
         .count = l->count,
@@ -451,7 +508,7 @@ static lb_status open_listener(listener *l, lb_error *error)
     };
     void *handle = NULL;
     lb_status status =
-        transport(l)->listen(l->bus->self, &config, clock_in_ms(l->bus->rpc_timeout_ms), &handle, error);
+        transport(l)->listen(l->event->self, &config, clock_in_ms(l->bus->rpc_timeout_ms), &handle, error);
     pthread_mutex_lock(&l->lock);
     l->handle = handle;
     if (handle) {

@@ -424,8 +424,10 @@ static lb_status deferred_send(lb_deferred *d, lb_status status)
         .json = {d->out.data, d->out.size},
         .trace = d->request.trace,
     };
+    const route *route = route_of(bus, d->rpc.api_name);
+    const instance *to = route->client->result;
     lb_status sent =
-        bus->transport->result->send(bus->self, NULL, &result, 1, clock_in_ms(bus->rpc_timeout_ms), &error);
+        to->transport->result->send(to->self, NULL, &result, 1, clock_in_ms(route->rpc_timeout_ms), &error);
     if (sent != LB_OK)
         lb_log(LB_LOG_ERROR, "the deferred result of call %s was not sent: %s", d->rpc.id.data, error.message);
     pthread_mutex_lock(&w->lock);

@@ -14,8 +14,9 @@
 /* The request that this thread handles. */
 static _Thread_local struct {
     lb_bus *bus;
+    struct client *client; /* it came through this one */
     int64_t deadline_ns;
-} current = {NULL, LB_FOREVER};
+} current = {NULL, NULL, LB_FOREVER};
 
 int64_t handler_deadline(void) { return current.deadline_ns; }
 
@@ -31,6 +32,7 @@ static void run_handler(lb_request *r, const local_api *local)
 {
     const lb_member *row = r->message.member->row;
     current.bus = r->message.bus;
+    current.client = route_of(r->message.bus, r->message.api_name)->client;
     current.deadline_ns = r->deadline_ns;
     lb_status status = row->handler(r, local->data);
     current.bus = NULL;
@@ -81,7 +83,7 @@ static void handle(rpc_thread *t, const lb_rpc_message *rpc)
 {
     lb_bus *bus = t->bus;
     lb_error error = {0};
-    int64_t longest = clock_in_ms(bus->rpc_timeout_ms);
+    int64_t longest = clock_in_ms(route_of(bus, rpc->api_name)->rpc_timeout_ms);
     arena_reset(&t->memory, 65536);
     buffer_clear(&t->out, 1 << 20);
     lb_request r = {
@@ -114,8 +116,10 @@ static void handle(rpc_thread *t, const lb_rpc_message *rpc)
         .json = {t->out.data, t->out.size},
         .trace = r.trace,
     };
-    lb_status status = bus->transport->result->send(bus->self, t->consumer, &result, 1,
-                                                    clock_in_ms(bus->rpc_timeout_ms), &error);
+    const instance *to = t->client->result;
+    void *consumer = to == t->client->rpc ? t->consumer : NULL;
+    lb_status status =
+        to->transport->result->send(to->self, consumer, &result, 1, clock_in_ms(bus->rpc_timeout_ms), &error);
     if (status != LB_OK)
         lb_log(LB_LOG_ERROR, "the result of call %s was not sent: %s", lb_request_id(&r), error.message);
 }
@@ -130,7 +134,8 @@ static void handle_batch(void *argument)
         int64_t now = t->count > 1 ? clock_now() : sent;
         if (now - sent > HOLD_BACK) {
             lb_error error = {0};
-            if (bus->transport->rpc->flush(t->consumer, clock_in_ms(bus->rpc_timeout_ms), &error) != LB_OK)
+            if (t->client->rpc->transport->rpc->flush(t->consumer, clock_in_ms(bus->rpc_timeout_ms), &error) !=
+                LB_OK)
                 lb_log(LB_LOG_WARNING, "results could not be sent: %s", error.message);
             sent = now;
         }
@@ -142,14 +147,18 @@ static void handle_batch(void *argument)
 static lb_status open_consumer(rpc_thread *t, lb_error *error)
 {
     lb_bus *bus = t->bus;
-    size_t count = bus->schemas.count;
-    const char **names = malloc((count + 1) * sizeof *names);
+    const instance *rpc = t->client->rpc;
+    const char **names = malloc((bus->schemas.count + 1) * sizeof *names);
+    size_t count = 0;
     void *consumer = NULL;
     if (!names)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory while starting to serve");
-    for (size_t i = 0; i < count; i++)
-        names[i] = bus->schemas.order[i]->api->name;
-    lb_status status = bus->transport->rpc->consumer_open(bus->self, names, count,
+    for (size_t i = 0; i < bus->schemas.count; i++) {
+        const char *name = bus->schemas.order[i]->api->name;
+        if (route_of(bus, slice_of(name))->client == t->client)
+            names[count++] = name;
+    }
+    lb_status status = rpc->transport->rpc->consumer_open(rpc->self, names, count,
                                                           clock_in_ms(bus->rpc_timeout_ms), &consumer, error);
     free(names);
     pthread_mutex_lock(&bus->worker.lock);
@@ -161,13 +170,13 @@ static lb_status open_consumer(rpc_thread *t, lb_error *error)
 static void serve(rpc_thread *t)
 {
     lb_bus *bus = t->bus;
+    const lb_rpc_transport *rpc = t->client->rpc->transport->rpc;
     size_t most = 1;
     unsigned failures = 0;
     while (!worker_stopping(bus)) {
         lb_error error = {0};
         t->count = 0;
-        lb_status status =
-            bus->transport->rpc->fetch(t->consumer, most, LB_FOREVER, &t->calls, &t->count, &error);
+        lb_status status = rpc->fetch(t->consumer, most, LB_FOREVER, &t->calls, &t->count, &error);
         if (status != LB_OK) {
             lb_log(failures ? LB_LOG_DEBUG : LB_LOG_WARNING, "waiting for calls: %s; trying again",
                    error.message);
@@ -205,26 +214,49 @@ static void *rpc_thread_main(void *argument)
         void *consumer = t->consumer;
         t->consumer = NULL;
         pthread_mutex_unlock(&bus->worker.lock);
-        bus->transport->rpc->consumer_close(consumer);
+        t->client->rpc->transport->rpc->consumer_close(consumer);
     }
     worker_thread_ends(bus);
     return NULL;
 }
 
-bool rpc_thread_start(lb_bus *bus)
+/* worker.lock is held */
+static bool start_thread(struct client *c)
 {
+    lb_bus *bus = c->bus;
     struct worker *w = &bus->worker;
     rpc_thread *t = calloc(1, sizeof *t);
     if (!t)
         return false;
     t->bus = bus;
+    t->client = c;
     if (!worker_spawn(bus, &t->thread, rpc_thread_main, t)) {
         free(t);
         return false;
     }
     t->next = w->rpcs;
     w->rpcs = t;
-    w->rpc_count++;
+    c->rpc_count++;
+    return true;
+}
+
+static bool has_local_api(const struct client *c)
+{
+    const struct schemas *s = &c->bus->schemas;
+    for (size_t i = 0; i < s->count; i++)
+        if (route_of(c->bus, slice_of(s->order[i]->api->name))->client == c)
+            return true;
+    return false;
+}
+
+bool rpc_threads_start(lb_bus *bus)
+{
+    for (struct client *c = bus->clients; c; c = c->next) {
+        c->rpc_count = c->rpc_waiting = 0;
+        for (int i = 0; has_local_api(c) && i < bus->rpc_concurrency; i++)
+            if (!start_thread(c))
+                return false;
+    }
     return true;
 }
 
@@ -238,8 +270,9 @@ void rpc_thread_waits(lb_bus *bus)
     if (current.bus != bus)
         return;
     pthread_mutex_lock(&w->lock);
-    if (++w->rpc_waiting >= w->rpc_count && w->rpc_count < MOST_THREADS && w->state == WORKER_RUNNING)
-        rpc_thread_start(bus);
+    struct client *c = current.client;
+    if (++c->rpc_waiting >= c->rpc_count && c->rpc_count < MOST_THREADS && w->state == WORKER_RUNNING)
+        start_thread(c);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -249,6 +282,6 @@ void rpc_thread_goes_on(lb_bus *bus)
     if (current.bus != bus)
         return;
     pthread_mutex_lock(&w->lock);
-    w->rpc_waiting--;
+    current.client->rpc_waiting--;
     pthread_mutex_unlock(&w->lock);
 }

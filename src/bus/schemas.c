@@ -123,8 +123,8 @@ lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
     }
     pthread_rwlock_unlock(&s->lock);
     if (status == LB_OK && count)
-        status = bus->transport->schema->store(bus->self, names, texts, count, bus->schema_ttl_s, deadline_ns,
-                                               error);
+        status = bus->schema->transport->schema->store(bus->schema->self, names, texts, count,
+                                                       bus->schema_ttl_s, deadline_ns, error);
     pthread_mutex_unlock(&s->loading);
     for (size_t i = 0; i < count; i++)
         api_schema_unref(schemas[i]);
@@ -191,9 +191,10 @@ static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
     struct load l = {.bus = bus};
-    lb_status status = bus->transport->schema->load(bus->self, load_one, &l, deadline_ns, error);
+    lb_status status =
+        bus->schema->transport->schema->load(bus->schema->self, load_one, &l, deadline_ns, error);
     if (status == LB_TRANSPORT && clock_now() < deadline_ns) /* the connection had died meanwhile: a new one */
-        status = bus->transport->schema->load(bus->self, load_one, &l, deadline_ns, error);
+        status = bus->schema->transport->schema->load(bus->schema->self, load_one, &l, deadline_ns, error);
     if (status == LB_OK && l.failed)
         status = lb_error_set(error, LB_NO_MEMORY, "out of memory while loading schemas");
     if (status == LB_OK) {
@@ -365,8 +366,8 @@ void schemas_compare_with_live(lb_bus *bus)
     if (!bus->schemas.count)
         return;
     pthread_mutex_lock(&bus->schemas.loading);
-    lb_status status =
-        bus->transport->schema->load(bus->self, compare_one, &c, clock_in_ms(bus->rpc_timeout_ms), &error);
+    lb_status status = bus->schema->transport->schema->load(bus->schema->self, compare_one, &c,
+                                                            clock_in_ms(bus->rpc_timeout_ms), &error);
     pthread_mutex_unlock(&bus->schemas.loading);
     if (status != LB_OK)
         lb_log(LB_LOG_WARNING, "the schemas were not compared with those on the bus: %s", error.message);

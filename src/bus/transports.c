@@ -2,6 +2,7 @@
 #include "../base/builtin.h"
 #include "bus.h"
 
+#include <dlfcn.h>
 #include <string.h>
 
 #define MOST_TRANSPORTS 16
@@ -86,4 +87,25 @@ lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
         registered[registered_count++] = transport;
     pthread_mutex_unlock(&registry_lock);
     return status;
+}
+
+lb_status transport_load(const char *object, lb_error *error)
+{
+    /* It stays loaded: its transport is registered for as long as the process lives. */
+    void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return lb_error_set(error, LB_CONFIG, "%s: cannot be loaded: %s", object, dlerror());
+    const lb_transport *transport = dlsym(handle, "lb_transport_export");
+    if (!transport)
+        return lb_error_set(
+            error, LB_CONFIG,
+            "%s: is no transport: expected it to define \"const lb_transport lb_transport_export\"", object);
+    pthread_mutex_lock(&registry_lock);
+    bool known = false;
+    for (size_t i = 0; i < registered_count; i++)
+        known = known || registered[i] == transport;
+    pthread_mutex_unlock(&registry_lock);
+    lb_error why = {0};
+    lb_status status = known ? LB_OK : lb_transport_register(transport, &why);
+    return status == LB_OK ? LB_OK : lb_error_set(error, status, "%s: %s", object, why.message);
 }

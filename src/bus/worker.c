@@ -86,7 +86,7 @@ static void stop_loops(lb_bus *bus)
     pthread_cond_broadcast(&w->changed);
     for (rpc_thread *t = w->rpcs; t; t = t->next)
         if (t->consumer)
-            bus->transport->rpc->interrupt(t->consumer);
+            t->client->rpc->transport->rpc->interrupt(t->consumer);
     for (size_t i = 0; i < w->listener_count; i++)
         listener_interrupt(w->listeners[i]);
 }
@@ -186,9 +186,8 @@ static bool start_threads(lb_bus *bus)
     struct worker *w = &bus->worker;
     if (!worker_spawn(bus, &w->timer, timer_main, bus))
         return false;
-    for (int i = 0; bus->schemas.count && i < bus->rpc_concurrency; i++)
-        if (!rpc_thread_start(bus))
-            return false;
+    if (!rpc_threads_start(bus))
+        return false;
     for (size_t i = 0; i < w->listener_count; i++)
         if (!listener_start(w->listeners[i]))
             return false;
@@ -216,7 +215,6 @@ lb_status lb_start(lb_bus *bus, lb_error *error)
     pthread_mutex_lock(&w->lock);
     w->state = WORKER_STARTING;
     w->failure = LB_OK;
-    w->rpc_waiting = 0;
     __atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
     __atomic_store_n(&w->stop_requested, false, __ATOMIC_RELEASE);
     bool started = start_threads(bus);
@@ -253,7 +251,6 @@ static void join_threads(struct worker *w)
         free(t);
     }
     w->rpcs = NULL;
-    w->rpc_count = 0;
     for (size_t i = 0; i < w->listener_count; i++)
         listener_join(w->listeners[i]);
 }
@@ -412,9 +409,14 @@ lb_value *lb_describe(const lb_bus *bus)
     buffer_printf(&out, "\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
     describe_text(&out, "url", bus->masked_url);
     buffer_literal(&out, "\"transports\":{");
-    static const char *const kinds[] = {"rpc", "result", "event", "schema"};
-    for (int i = 0; i < 4; i++)
-        describe_text(&out, kinds[i], bus->transport->name);
+    const instance *const used[TRANSPORT_KINDS] = {
+        [TRANSPORT_RPC] = bus->route.client->rpc,
+        [TRANSPORT_RESULT] = bus->route.client->result,
+        [TRANSPORT_EVENT] = bus->route.fires->event,
+        [TRANSPORT_SCHEMA] = bus->schema,
+    };
+    for (int i = 0; i < TRANSPORT_KINDS; i++)
+        describe_text(&out, transport_kind_names[i], used[i]->transport->name);
     out.size--; /* the last comma */
     buffer_literal(&out, "},\"apis\":[");
     for (size_t i = 0; i < bus->schemas.count; i++) {

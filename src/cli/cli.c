@@ -9,8 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {&cmd_run,        &cmd_call,   &cmd_fire,  &cmd_listen,  &cmd_inspect,
-                                       &cmd_dumpschema, &cmd_schema, &cmd_local, &cmd_version, NULL};
+const command *const cli_commands[] = {&cmd_run,     &cmd_call,    &cmd_fire,
+                                       &cmd_listen,  &cmd_inspect, &cmd_dumpschema,
+                                       &cmd_schema,  &cmd_local,   &cmd_dumpconfigschema,
+                                       &cmd_version, NULL};
 
 static const command *find_command(const char *name)
 {
@@ -128,6 +130,10 @@ lb_bus *cli_open(const invocation *in, lb_options options)
 
     if (in->url)
         options.url = in->url;
+    if (in->config)
+        options.config = in->config;
+    if (in->log_level) /* set already */
+        options.log_level = lb_log_get_level();
     if (in->service_name)
         options.service_name = in->service_name;
     if (in->process_name)
@@ -135,6 +141,8 @@ lb_bus *cli_open(const invocation *in, lb_options options)
     bus = lb_open(&options, &error); /* it copies them */
     if (in->url)
         hide_password(in->url);
+    if (in->config)
+        hide_password(in->config);
     if (!bus)
         failure(in, &error);
     return bus;

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "../base/json.h"
-#include "../schema/suggest.h"
+#include "../base/suggest.h"
 
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 }; /* exit codes */
 
@@ -24,21 +24,22 @@ typedef struct invocation {
     char **arguments;              /* what is no flag; it points into argv */
     size_t count;
     const char *help;
-    const char *url, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                           /* run, dumpschema, inspect */
-    const char *schema;                                        /* run */
-    const char *out;                                           /* dumpschema */
-    const char *json, *timeout, *trace;                        /* call, fire */
-    const char *events_count, *since;                          /* listen */
-    const char *api, *event, *id, *native_id, *event_version;  /* inspect: which events */
+    const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
+    const char *bus;                                                    /* run, dumpschema, inspect */
+    const char *schema;                                                 /* run */
+    const char *out;                                                    /* dumpschema, dumpconfigschema */
+    const char *reference;                                              /* dumpconfigschema */
+    const char *json, *timeout, *trace;                                 /* call, fire */
+    const char *events_count, *since;                                   /* listen */
+    const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
 } invocation;
 
 typedef struct flag {
-    const char *name;  /* without the dashes */
-    const char *value; /* what the help calls its value; NULL: a switch */
-    const char *help;
+    const char *name;   /* without the dashes */
+    const char *value;  /* what the help calls its value; NULL: a switch */
+    const char *help;   /* NULL: that of the configuration's option with this flag */
     size_t slot;        /* offsetof the invocation's field */
     char letter;        /* of the short form, or 0 */
     bool without_setup; /* only where bus modules are loaded */
@@ -56,7 +57,7 @@ typedef struct command {
 } command;
 
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
-    cmd_local, cmd_version;
+    cmd_local, cmd_dumpconfigschema, cmd_version;
 extern const command *const cli_commands[]; /* NULL-terminated */
 
 /* ---- flags.c: argv by the tables, and the help that they give */

@@ -169,9 +169,7 @@ static int listen_command(invocation *in)
         return usage_error(in, "expected %s", in->command->arguments);
     if (in->events_count && !flags_count(in->events_count, &p.left))
         return usage_error(in, "--count: expected a whole number above 0, got \"%s\"", in->events_count);
-    if (!in->log_level)
-        lb_log_set_level(LB_LOG_WARNING);
-    bus = cli_open(in, (lb_options){.service_name = "lightbus"});
+    bus = cli_open(in, (lb_options){.service_name = "lightbus", .log_level = LB_LOG_WARNING});
     if (!bus)
         return CLI_FAILURE;
     code = listen_and_print(in, bus, &p);

@@ -142,7 +142,7 @@ static const flag flags[] = {{0}};
 
 const command cmd_schema = {
     .name = "schema",
-    .summary = "Checks whether a new version of APIs breaks what knows the old.",
+    .summary = "Checks whether new versions of APIs break what knows the old.",
     .arguments = "check OLD NEW",
     .details = "OLD and NEW are each a file or folder of schemas (see dumpschema), a bus.so, a\n"
                "bus.c or a folder with one, or the URL of a bus.\n\n"

@@ -3,19 +3,20 @@
  * last. */
 #include "cli.h"
 
+#include "../config/options.h"
+
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const flag bus_flags[] = {
-    {"url", "URL", "the bus: redis://HOST:PORT/DB (LIGHTBUS_URL)", offsetof(invocation, url), 0, false},
-    {"service-name", "NAME", "of this service (LIGHTBUS_SERVICE_NAME)", offsetof(invocation, service_name), 's',
+    {"config", "FILE", "YAML or JSON, or an http(s) URL (LIGHTBUS_CONFIG)", offsetof(invocation, config), 0,
      false},
-    {"process-name", "NAME", "of this process (LIGHTBUS_PROCESS_NAME)", offsetof(invocation, process_name), 'p',
-     false},
-    {"log-level", "LEVEL", "debug, info, warning, error or critical", offsetof(invocation, log_level), 0,
-     false},
+    {"url", NULL, NULL, offsetof(invocation, url), 0, false},
+    {"service-name", NULL, NULL, offsetof(invocation, service_name), 's', false},
+    {"process-name", NULL, NULL, offsetof(invocation, process_name), 'p', false},
+    {"log-level", NULL, NULL, offsetof(invocation, log_level), 0, false},
     {0},
 };
 static const flag general_flags[] = {
@@ -30,6 +31,9 @@ static const flag *flag_table(const command *c, size_t walk)
                              c->offline ? NULL : general_flags};
     return walk < 3 ? tables[walk] : NULL;
 }
+
+/* What the help calls its value; NULL: a switch. */
+static const char *value_of(const flag *f) { return f->help ? f->value : option_of_flag(f->name)->parameter; }
 
 static bool offered(const invocation *in, const flag *f) { return !(f->without_setup && in->setup); }
 
@@ -86,7 +90,7 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
         value = word + 2 + size + 1;
     else if (!is_long && word[2])
         value = word + 2;
-    if (!f->value) {
+    if (!value_of(f)) {
         if (value) {
             usage_error(in, "--%s takes no value", f->name);
             return 0;
@@ -99,7 +103,7 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
         return 1;
     }
     if (at + 1 >= argc) {
-        usage_error(in, "--%s needs a value: %s", f->name, f->value);
+        usage_error(in, "--%s needs a value: %s", f->name, value_of(f));
         return 0;
     }
     store(in, f, argv[at + 1]);
@@ -131,14 +135,27 @@ int flags_parse(invocation *in, int argc, char **argv)
 
 /* ---- Help ------------------------------------------------------------------------------------------- */
 
+/* The first part of what the reference says. */
+static void print_option_help(FILE *out, const option *o)
+{
+    fprintf(out, "%.*s", (int)strcspn(o->help, ";"), o->help);
+    if (o->environment)
+        fprintf(out, " (%s)", o->environment);
+    fputc('\n', out);
+}
+
 static void print_flag(FILE *out, const flag *f)
 {
     char left[64], letter[] = "-x, ";
 
     letter[1] = f->letter;
-    snprintf(left, sizeof left, "%s--%s%s%s", f->letter ? letter : "    ", f->name, f->value ? " " : "",
-             f->value ? f->value : "");
-    fprintf(out, "  %-26s %s\n", left, f->help);
+    snprintf(left, sizeof left, "%s--%s%s%s", f->letter ? letter : "    ", f->name, value_of(f) ? " " : "",
+             value_of(f) ? value_of(f) : "");
+    fprintf(out, "  %-26s ", left);
+    if (f->help)
+        fprintf(out, "%s\n", f->help);
+    else
+        print_option_help(out, option_of_flag(f->name));
 }
 
 static void command_help(FILE *out, const invocation *in)
@@ -163,9 +180,9 @@ static void program_help(FILE *out, const invocation *in)
     fprintf(out, "Usage: %s COMMAND [FLAGS] [ARGUMENTS]\n\nRPCs and events between services.\n\nCommands:\n",
             in->program);
     for (const command *const *c = cli_commands; *c; c++)
-        fprintf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
+        fprintf(out, "  %-16s %s\n", (*c)->name, (*c)->summary);
     fprintf(out, "\nFlags:\n");
-    fprintf(out, "  %-10s %s\n  %-10s %s\n", "--help", "show this help", "--version", "show the version");
+    fprintf(out, "  %-16s %s\n  %-16s %s\n", "--help", "show this help", "--version", "show the version");
     fprintf(out, "\n\"%s COMMAND --help\" shows the flags of a command.\n", in->program);
 }
 

@@ -35,7 +35,7 @@ static lb_status check_target(const invocation *in, outgoing *o, const target *t
 
 int outgoing_prepare(const invocation *in, const char *half, outgoing *o)
 {
-    lb_options options = {.flags = LB_OPEN_STRICT_VALIDATION};
+    lb_options options = {.flags = LB_OPEN_STRICT_VALIDATION, .log_level = LB_LOG_WARNING};
     lb_error error = {0};
     target t;
 
@@ -46,8 +46,6 @@ int outgoing_prepare(const invocation *in, const char *half, outgoing *o)
     if (in->timeout && !flags_seconds(in->timeout, &options.rpc_timeout_ms))
         return usage_error(in, "--timeout: expected seconds above 0, like 2.5, got \"%s\"", in->timeout);
     options.event_fire_timeout_ms = options.rpc_timeout_ms;
-    if (!in->log_level)
-        lb_log_set_level(LB_LOG_WARNING);
     o->bus = cli_open(in, options);
     if (!o->bus)
         return CLI_FAILURE;

@@ -5,11 +5,11 @@
 #include <math.h>
 
 #include "../base/json.h"
+#include "../base/suggest.h"
 #include "cast.h"
 #include "line.h"
 #include "scalars.h"
 #include "schema.h"
-#include "suggest.h"
 #include "type.h"
 #include "validator_node.h"
 

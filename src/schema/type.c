@@ -5,9 +5,9 @@
 #include <strings.h>
 
 #include "../base/json.h"
+#include "../base/suggest.h"
 #include "cast.h"
 #include "json_schema.h"
-#include "suggest.h"
 
 static const char *const words[] = {
     [TYPE_ANY] = "any",     [TYPE_NULL] = "null",   [TYPE_BOOL] = "bool",   [TYPE_INT] = "int",

@@ -1,6 +1,6 @@
 /* "did you mean": the nearest of a few names to a misspelt one. */
-#ifndef SCHEMA_SUGGEST_H
-#define SCHEMA_SUGGEST_H
+#ifndef BASE_SUGGEST_H
+#define BASE_SUGGEST_H
 
 #include <lightbus/value.h>
 
