@@ -142,8 +142,8 @@ typedef struct lb_group_lag {
     lb_slice api_name, event_name; /* of the events that share the count; "*": all of the API */
     int64_t undelivered;           /* stored, and given to no consumer of the group yet; -1: not known */
     int64_t pending;               /* given to a consumer, and not acknowledged */
-    int64_t consumers;
-    int64_t dead_letters; /* of all groups together */
+    int64_t consumers;             /* -1: not known */
+    int64_t dead_letters;          /* of all groups together */
 } lb_group_lag;
 
 typedef struct lb_event_transport {

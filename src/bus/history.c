@@ -220,6 +220,14 @@ static void write_name(buffer *out, const char *name, lb_slice text)
     buffer_char(out, ',');
 }
 
+static void write_number(buffer *out, const char *name, int64_t number)
+{
+    if (number < 0)
+        buffer_printf(out, "\"%s\":null,", name);
+    else
+        buffer_printf(out, "\"%s\":%lld,", name, (long long)number);
+}
+
 static void write_lag(const lb_group_lag *lag, void *data)
 {
     lags *l = data;
@@ -237,13 +245,10 @@ static void write_lag(const lb_group_lag *lag, void *data)
     }
     if (l->out.failed || !map_put(&l->seen, l->out.data + name, l->out.size - name, l))
         l->out.failed = true;
-    buffer_literal(&l->out, "\"undelivered\":");
-    if (lag->undelivered < 0)
-        buffer_literal(&l->out, "null");
-    else
-        buffer_int(&l->out, lag->undelivered);
-    buffer_printf(&l->out, ",\"pending\":%lld,\"consumers\":%lld,\"dead_letters\":%lld}",
-                  (long long)lag->pending, (long long)lag->consumers, (long long)lag->dead_letters);
+    write_number(&l->out, "undelivered", lag->undelivered);
+    write_number(&l->out, "pending", lag->pending);
+    write_number(&l->out, "consumers", lag->consumers);
+    buffer_printf(&l->out, "\"dead_letters\":%lld}", (long long)lag->dead_letters);
 }
 
 lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **result, lb_error *error)

@@ -45,6 +45,7 @@ void instance_close(const medium *m, void *instance);
 
 int run_rpc_rules(void);
 int run_event_rules(void);
+int run_history_rules(void);
 int run_other_rules(void);
 int run_process_rules(void);
 

@@ -6,7 +6,7 @@
 // - keywords beside "$ref": ajv evaluates them, draft-07 ignores them;
 // - multiples among decimals and numbers beyond 2^53: ajv divides doubles, so that 0.3 is no multiple of 0.1 and
 //   1e20 is one of 7, and reads the quotient as text, so that 1e300 is no multiple of 1;
-// - a URI whose port is no number: ajv-formats accepts it;
+// - a URI whose port is no number, "uri-reference": ajv-formats accepts the one, and "0:0", which RFC 3986 excludes;
 // - whole numbers beyond 2^53, NaN and Infinity: JavaScript has no others, or none in JSON;
 // - members that come twice: JSON.parse keeps the last one in silence, we refuse a declared one;
 // - back references to groups that are repeated: ECMA-262 forgets such a group at each turn, PCRE2 does not;
@@ -84,7 +84,6 @@ const formatTexts = {
     hostname: ['a', 'a.b', 'a-b.c', '-a', 'a-', 'a..b', 'a_b', '1.2', 'a'.repeat(63), 'a'.repeat(64), ''],
     uri: ['http://a', 'http://a/b?c#d', 'a', '/a', 'a:b', 'http://a b', 'urn:x:y', 'http://[::1]/', 'http://[::1',
         '1a:b', 'http://a/%zz', 'http://a/%41', 'mailto:a@b', 'http://a:80/', 'http://u:p@h/'],
-    'uri-reference': ['http://a', 'a', '/a', '#a', '?a', '//a', 'a b', '\\a', '#a\\', '%zz', ''],
     'json-pointer': ['', '/', '/a', 'a', '/~0~1', '/~', '/~2', '/a/b/'],
     'relative-json-pointer': ['0', '0#', '1/a', '01', '-1', '/a', '1a', '10/~', '2/~0'],
     'uri-template': ['a', '{a}', '{a', 'a}', '{+a,b}', '{a:3}', '{a*}', '{}', '{a b}', '{;x,y*}'],

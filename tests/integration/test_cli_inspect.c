@@ -186,6 +186,22 @@ static void with_a_bus_module(void **state)
     RUN(&c, 1, "nothing.c", "inspect", "--bus", "nothing.c");
 }
 
+static void on_a_local_bus(void **state)
+{
+    (void)state;
+    char url[160];
+    snprintf(url, sizeof url, "local://%s/bus", c.folder);
+    RUN(&c, 1, "no API is on the bus", "inspect", "--url", url);
+    program *p = START(&c, "run", "--url", url, "--bus", TESTS_DIR "/integration/cli_service", "-s", "talker");
+    program_expect(p, "Ready.", DEADLINE_MS);
+    RUN(&c, 0, NULL, "fire", "--url", url, "test.talk.said", "text=one");
+    RUN(&c, 0, NULL, "fire", "--url", url, "test.talk.left", "user_id=7");
+    RUN(&c, 0, "\":user_id\":\"7\",\"validation\":\"passed\"}\n{", "inspect", "--url", url, "--validate");
+    RUN(&c, 0, "  Data\n    text          \"one\"\n  Extra\n", "inspect", "--url", url, "-F", "human", "-j",
+        "text=one");
+    cli_stop(p);
+}
+
 static void unknown_apis(void **state)
 {
     (void)state;
@@ -503,6 +519,7 @@ int main(void)
         TEST(by_content),
         TEST(a_service_that_is_down),
         TEST(with_a_bus_module),
+        TEST(on_a_local_bus),
         TEST(unknown_apis),
         TEST(as_json),
         TEST(for_people),

@@ -46,7 +46,7 @@ static int start(void **state)
     f->server = redis_server_start(NULL);
     f->executed = shared_memory(sizeof *f->executed);
     f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup, .data = f->executed});
-    f->bus = client_open(f->server->url, 20000);
+    f->bus = client_open(f->server->url, 80000); /* 100 MB under a sanitizer on a busy machine */
     *state = f;
     return 0;
 }

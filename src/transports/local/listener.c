@@ -634,4 +634,8 @@ const lb_event_transport local_events = {
     .interrupt = interrupt,
     .unlisten = unlisten,
     .lease_ms = lease_ms,
+    .history = local_history,
+    .history_fetch = local_history_fetch,
+    .history_close = local_history_close,
+    .lag = local_lag,
 };

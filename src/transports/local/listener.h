@@ -1,4 +1,5 @@
-/* Listening: what listener.c (opening, fetching) and lease.c (renewing, giving back, burying) share. */
+/* Listening: what listener.c (opening, fetching) and lease.c (renewing, giving back, burying) share,
+ * and history.c (looking at what is stored). */
 #ifndef LOCAL_LISTENER_H
 #define LOCAL_LISTENER_H
 
@@ -43,6 +44,16 @@ typedef struct listener {
 /* The entry of an event that this listener was given; LB_USAGE: it is another's. */
 lb_status find_entry(const listener *l, const lb_event_message *event, const source **s, uint64_t *number,
                      lb_error *error);
+
+/* history.c */
+lb_status local_history(void *self, const lb_history_config *config, int64_t deadline_ns, void **history,
+                        lb_error *error);
+lb_status local_history_fetch(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
+                              size_t *count, bool *end, lb_error *error);
+void local_history_close(void *history);
+lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
+                    void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                    lb_error *error);
 
 /* lease.c */
 lb_status local_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,

@@ -139,8 +139,7 @@ int stream_entry(MDB_txn *txn, MDB_dbi table, uint64_t id, uint64_t number, MDB_
 
 /* ---- Positions -------------------------------------------------------------------------------------- */
 
-/* 2026-11-22[T14:00[:05[.123]][Z|+01:00]], UTC where no zone is given. */
-static bool parse_time(const char *text, int64_t *ms)
+bool time_parse(const char *text, int64_t *ms)
 {
     int year, month, day, hour = 0, minute = 0, second = 0, used = 0, zone_hour, zone_minute;
     double fraction = 0;
@@ -180,7 +179,7 @@ static bool parse_time(const char *text, int64_t *ms)
                    .tm_hour = hour,
                    .tm_min = minute,
                    .tm_sec = second};
-    *ms = ((int64_t)timegm(&t) - offset_s) * 1000 + (int64_t)(fraction * 1000);
+    *ms = ((int64_t)timegm(&t) - offset_s) * 1000 + (int64_t)(fraction * 1000 + 0.0005);
     return true;
 }
 
@@ -222,7 +221,7 @@ lb_status stream_position(const transaction *t, uint64_t id, const stream *s, co
         *cursor = s->last;
     } else if (strcmp(since, "0") == 0) {
         *cursor = s->first - 1;
-    } else if (native_id_parse(slice_of(since), &ms, &number) || parse_time(since, &ms)) {
+    } else if (native_id_parse(slice_of(since), &ms, &number) || time_parse(since, &ms)) {
         bool is_entry =
             number >= s->first && number <= s->last && entry_time(t, id, number, &at) == 0 && at == ms;
         if (is_entry)

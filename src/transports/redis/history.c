@@ -118,14 +118,15 @@ static lb_status skip_stored(history *h, int64_t deadline_ns, lb_error *error)
     return status == LB_OK ? failed : status;
 }
 
-/* A bound as an id; a number of milliseconds alone stands for all of that millisecond. */
+/* A bound as an id; a time stands for all of its millisecond. */
 static lb_status read_bound(const char *text, const char *name, entry_id *id, lb_error *error)
 {
     char made[ENTRY_ID_TEXT];
     if (strcmp(text, "$") == 0 || !since_id(text, made) || !entry_id_parse(slice_of(made), id))
         return lb_error_set(error, LB_CONFIG, "%s: expected a native id or a time as ISO 8601, not \"%.60s\"",
                             name, text);
-    if (strcmp(name, "to") == 0 && strspn(text, "0123456789") == strlen(text))
+    bool whole = entry_id_parse(slice_of(text), &(entry_id){0, 0}) && strchr(text, '-');
+    if (strcmp(name, "to") == 0 && !whole)
         id->seq = UINT64_MAX;
     return LB_OK;
 }

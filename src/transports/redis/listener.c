@@ -313,6 +313,8 @@ static lb_status read_replied(listener *l, const reply *r, lb_error *error)
 {
     conn *c = &l->w.conn;
     l->reading = false;
+    if (r->type == REDIS_REPLY_NIL) /* nothing to do: time to look for what others have given back (S21) */
+        l->reclaim_at_ns = clock_now();
     if (!reply_is_error(r))
         return take_new(l, r, error);
     if (!group_is_gone(r) || ++l->recreated > RECREATED_MOST)

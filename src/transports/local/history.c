@@ -1,0 +1,511 @@
+/* What streams hold, over any number of them in the order of time, and how far groups are behind. Each fetch
+ * reads one view of the store, so that nothing is kept of what is stored but the place in each stream. */
+#include "listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { MOST_LOOKED_AT = 4096 }; /* entries in one view, wanted or not */
+
+typedef struct past {
+    lb_slice name, api_name;
+    lb_slice *events; /* the names wanted; "*": all */
+    size_t event_count;
+    uint64_t id;
+    uint64_t made;      /* of the stream that the place is in */
+    uint64_t next;      /* the place: the number of the next entry */
+    bool begun;         /* `next` is known */
+    uint64_t low, high; /* the entries there are, in the present view; low > high: none are left */
+    MDB_val head;       /* the next entry, in the present view */
+    int64_t head_ms;
+} past;
+
+typedef struct history {
+    local_bus *bus;
+    view view;
+    arena memory; /* of names */
+    past *streams;
+    size_t stream_count;
+    native_id from, to;
+    bool oldest_first;
+    lb_slice api_name; /* while streams are collected */
+    arena batch;
+} history;
+
+static MDB_dbi table_of(const history *h) { return h->view.store->parts[STORE_EVENTS].table; }
+
+/* ---- The streams of an API -------------------------------------------------------------------------- */
+
+static bool event_of(lb_slice name, lb_slice api_name, lb_slice *event)
+{
+    if (name.size <= api_name.size + 1 || memcmp(name.data, api_name.data, api_name.size) != 0 ||
+        name.data[api_name.size] != '.')
+        return false;
+    *event = (lb_slice){name.data + api_name.size + 1, name.size - api_name.size - 1};
+    return !slice_is(*event, "*") && !memchr(event->data, '.', event->size) &&
+           !memchr(event->data, ':', event->size);
+}
+
+static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name,
+                          bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
+{
+    MDB_cursor *cursor;
+    key prefix = key_make(KEY_STREAM, NULL, 0);
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
+    int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; more == 0 && result == 0 && key_within(&k, &prefix);
+         more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+        lb_slice event, name = {(const char *)v.mv_data + sizeof(stream), v.mv_size - sizeof(stream)};
+        if (v.mv_size > sizeof(stream) && event_of(name, api_name, &event) && !found(name, event, data))
+            result = ENOMEM;
+    }
+    mdb_cursor_close(cursor);
+    return result ? result : more == MDB_NOTFOUND ? 0 : more;
+}
+
+/* The streams of an API that hold an event ("*": all of them): calls `found` with the name of each and that of
+ * its event ("*": of all events). ENOMEM when it answers false. */
+static int streams_of(const local_bus *l, MDB_txn *txn, MDB_dbi table, lb_slice api_name, lb_slice event_name,
+                      bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
+{
+    buffer name = {0};
+    bool per_event = l->options.stream_per_event;
+    if (per_event && slice_is(event_name, "*"))
+        return search_streams(txn, table, api_name, found, data);
+    buffer_add(&name, api_name.data, api_name.size);
+    buffer_char(&name, '.');
+    if (per_event)
+        buffer_add(&name, event_name.data, event_name.size);
+    else
+        buffer_char(&name, '*');
+    bool good = !name.failed && found((lb_slice){name.data, name.size}, event_name, data);
+    buffer_free(&name);
+    return good ? 0 : ENOMEM;
+}
+
+/* ---- Open and close --------------------------------------------------------------------------------- */
+
+void local_history_close(void *self)
+{
+    history *h = self;
+    if (!h)
+        return;
+    view_free(&h->view);
+    for (size_t i = 0; i < h->stream_count; i++)
+        free(h->streams[i].events);
+    free(h->streams);
+    arena_free(&h->memory);
+    arena_free(&h->batch);
+    free(h);
+}
+
+static bool keep(history *h, lb_slice from, lb_slice *to)
+{
+    *to = (lb_slice){arena_copy(&h->memory, from.data, from.size), from.size};
+    return to->data != NULL;
+}
+
+static past *stream_of_name(history *h, lb_slice name)
+{
+    for (size_t i = 0; i < h->stream_count; i++)
+        if (slice_equal(h->streams[i].name, name))
+            return &h->streams[i];
+    past *larger = realloc(h->streams, (h->stream_count + 1) * sizeof *larger);
+    if (!larger)
+        return NULL;
+    h->streams = larger;
+    past *s = &larger[h->stream_count];
+    *s = (past){.id = hash_text(name)};
+    if (!keep(h, name, &s->name) || !keep(h, h->api_name, &s->api_name))
+        return NULL;
+    h->stream_count++;
+    return s;
+}
+
+static bool add_stream(lb_slice name, lb_slice event_name, void *data)
+{
+    history *h = data;
+    past *s = stream_of_name(h, name);
+    lb_slice *events = s ? realloc(s->events, (s->event_count + 1) * sizeof *events) : NULL;
+    if (!events)
+        return false;
+    s->events = events;
+    if (!keep(h, event_name, &events[s->event_count]))
+        return false;
+    s->event_count++;
+    return true;
+}
+
+/* A time stands for all of its millisecond. */
+static lb_status read_bound(const char *text, const char *name, native_id *id, lb_error *error)
+{
+    bool is_id = native_id_parse(slice_of(text), &id->time_ms, &id->number);
+    if (!is_id)
+        id->number = 0;
+    if (!is_id && !time_parse(text, &id->time_ms))
+        return lb_error_set(error, LB_CONFIG, "%s: expected a native id or a time as ISO 8601, not \"%.60s\"",
+                            name, text);
+    if (strcmp(name, "to") == 0 && !(is_id && strchr(text, '-')))
+        id->number = UINT64_MAX;
+    return LB_OK;
+}
+
+static bool starts_now(const lb_history_config *config)
+{
+    return config->from && strcmp(config->from, "$") == 0;
+}
+
+static lb_status read_config(history *h, const lb_history_config *config, lb_error *error)
+{
+    lb_status status = LB_OK;
+    h->oldest_first = config->oldest_first;
+    h->from = (native_id){INT64_MIN, 0};
+    h->to = (native_id){INT64_MAX, UINT64_MAX};
+    if (config->from && !starts_now(config))
+        status = read_bound(config->from, "from", &h->from, error);
+    if (status == LB_OK && config->to)
+        status = read_bound(config->to, "to", &h->to, error);
+    return status;
+}
+
+static int find_streams(history *h, const lb_history_config *config)
+{
+    int result = 0;
+    for (size_t i = 0; i < config->count && result == 0; i++) {
+        h->api_name = config->api_names[i];
+        result = streams_of(h->bus, h->view.txn, table_of(h), config->api_names[i], config->event_names[i],
+                            add_stream, h);
+    }
+    for (past *s = h->streams; s < h->streams + h->stream_count && starts_now(config) && result == 0; s++) {
+        stream state;
+        result = stream_get(h->view.txn, table_of(h), s->id, &state);
+        s->made = state.made;
+        s->next = state.last + 1;
+        s->begun = true;
+    }
+    return result;
+}
+
+static lb_status look(history *h, int64_t deadline_ns, lb_error *error)
+{
+    store *s;
+    lb_status status = local_store(h->bus, deadline_ns, &s, error);
+    return status == LB_OK ? view_begin(&h->view, s, STORE_EVENTS, error) : status;
+}
+
+lb_status local_history(void *self, const lb_history_config *config, int64_t deadline_ns, void **out,
+                        lb_error *error)
+{
+    history *h = calloc(1, sizeof *h);
+    *out = NULL;
+    if (!h)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+    h->bus = self;
+    lb_status status = read_config(h, config, error);
+    if (status == LB_OK)
+        status = look(h, deadline_ns, error);
+    if (status == LB_OK) {
+        int result = find_streams(h, config);
+        view_end(&h->view);
+        if (result)
+            status = store_failed(h->view.store, STORE_EVENTS, result, "looking for streams", error);
+    }
+    if (status == LB_OK)
+        *out = h;
+    else
+        local_history_close(h);
+    return status;
+}
+
+/* ---- The place in a stream -------------------------------------------------------------------------- */
+
+static int compare_ids(native_id a, native_id b)
+{
+    if (a.time_ms != b.time_ms)
+        return a.time_ms < b.time_ms ? -1 : 1;
+    return (a.number > b.number) - (a.number < b.number);
+}
+
+static int entry_at(const history *h, const past *s, uint64_t number, MDB_val *record, int64_t *ms)
+{
+    int result = stream_entry(h->view.txn, table_of(h), s->id, number, record);
+    if (result == 0)
+        *ms = event_time_ms((lb_slice){record->mv_data, record->mv_size});
+    return result;
+}
+
+/* The number of the first entry after a bound, or (`included`) at or after it. */
+static int first_after(const history *h, const past *s, native_id bound, bool included, uint64_t *number)
+{
+    uint64_t low = s->low, high = s->high + 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        native_id id = {0, middle};
+        MDB_val record;
+        int result = entry_at(h, s, middle, &record, &id.time_ms);
+        if (result)
+            return result;
+        int order = compare_ids(id, bound);
+        if (order < 0 || (order == 0 && !included))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *number = low;
+    return 0;
+}
+
+/* Finds the next entry within the bounds in the present view; s->head.mv_data NULL: there is none. */
+static int find_head(const history *h, past *s)
+{
+    s->head = (MDB_val){0, NULL};
+    if (h->oldest_first && s->next < s->low)
+        s->next = s->low; /* what was trimmed meanwhile is gone */
+    if (s->low > s->high || s->next < s->low || s->next > s->high)
+        return 0;
+    int result = entry_at(h, s, s->next, &s->head, &s->head_ms);
+    native_id id = {s->head_ms, s->next};
+    if (result == 0 && (compare_ids(id, h->from) < 0 || compare_ids(id, h->to) > 0)) {
+        s->head = (MDB_val){0, NULL};
+        s->begun = !h->oldest_first || compare_ids(id, h->from) >= 0; /* `from` is still to come */
+    }
+    return result;
+}
+
+/* Newest first, a stream that is empty stays so: what comes later is not asked for. */
+static int begin(const history *h, past *s)
+{
+    int result = 0;
+    s->next = 0;
+    s->head = (MDB_val){0, NULL};
+    if (s->low > s->high && h->oldest_first)
+        return 0;
+    if (s->low <= s->high)
+        result = first_after(h, s, h->oldest_first ? h->from : h->to, h->oldest_first, &s->next);
+    if (s->low <= s->high && !h->oldest_first)
+        s->next--;
+    s->begun = true;
+    return result ? result : find_head(h, s);
+}
+
+/* The streams in the present view. One that was made anew is read from its beginning. */
+static int find_heads(history *h)
+{
+    int result = 0;
+    for (past *s = h->streams; s < h->streams + h->stream_count && result == 0; s++) {
+        stream state;
+        result = stream_get(h->view.txn, table_of(h), s->id, &state);
+        if (result)
+            break;
+        s->low = state.first;
+        s->high = state.last;
+        if (s->made != state.made && s->low <= s->high && h->oldest_first)
+            s->begun = false;
+        else if (s->made != state.made && s->begun)
+            s->next = 0; /* what it was in is gone */
+        s->made = state.made;
+        if (s->begun)
+            result = find_head(h, s);
+        else
+            result = begin(h, s);
+    }
+    return result;
+}
+
+static past *foremost(const history *h)
+{
+    past *best = NULL;
+    for (past *s = h->streams; s < h->streams + h->stream_count; s++)
+        if (s->head.mv_data &&
+            (!best || (h->oldest_first ? s->head_ms < best->head_ms : s->head_ms > best->head_ms)))
+            best = s;
+    return best;
+}
+
+/* ---- Fetching --------------------------------------------------------------------------------------- */
+
+static bool wanted(const past *s, lb_slice record)
+{
+    lb_slice api, event;
+    bool legible = event_names(record, &api, &event);
+    if (legible && !slice_equal(api, s->api_name))
+        return false;
+    for (size_t i = 0; i < s->event_count; i++)
+        if (slice_is(s->events[i], "*") || (legible && slice_equal(s->events[i], event)))
+            return true;
+    return false;
+}
+
+/* The head of a stream as a message; false when memory is short. */
+static bool take(history *h, const past *s, lb_event_message *event)
+{
+    char text[NATIVE_ID_SIZE];
+    size_t size = native_id_text(text, s->head_ms, s->next);
+    lb_slice record = copy_value(&h->batch, &s->head);
+    *event = (lb_event_message){.source = (int)(s - h->streams)};
+    event->native_id = (lb_slice){arena_copy(&h->batch, text, size), size};
+    return record.data && event->native_id.data &&
+           get_event(&h->batch, record, (size_t)h->bus->options.max_message_size, event);
+}
+
+/* The next events in the present view. */
+static int take_batch(history *h, lb_event_message *events, size_t max, size_t *count, bool *end)
+{
+    size_t bytes = 0;
+    int result = find_heads(h);
+    for (size_t looked = 0; result == 0 && looked < MOST_LOOKED_AT && *count < max && bytes < MOST_BYTES;
+         looked++) {
+        past *s = foremost(h);
+        *end = !s && *count == 0;
+        if (!s)
+            break;
+        if (wanted(s, (lb_slice){s->head.mv_data, s->head.mv_size})) {
+            bytes += s->head.mv_size;
+            if (!take(h, s, &events[*count]))
+                return ENOMEM;
+            ++*count;
+        }
+        s->next = h->oldest_first ? s->next + 1 : s->next - 1;
+        result = find_head(h, s);
+    }
+    return result;
+}
+
+lb_status local_history_fetch(void *self, size_t max, int64_t deadline_ns, const lb_event_message **events,
+                              size_t *count, bool *end, lb_error *error)
+{
+    history *h = self;
+    *count = 0;
+    *end = false;
+    arena_reset(&h->batch, KEEP_ARENA);
+    max = max ? max : 1;
+    lb_event_message *list = arena_alloc(&h->batch, max * sizeof *list);
+    if (!list)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for events");
+    *events = list;
+    lb_status status = look(h, deadline_ns, error);
+    if (status != LB_OK)
+        return status;
+    int result = take_batch(h, list, max, count, end);
+    view_end(&h->view);
+    return result ? store_failed(h->view.store, STORE_EVENTS, result, "reading the history", error) : LB_OK;
+}
+
+/* ---- Lag -------------------------------------------------------------------------------------------- */
+
+typedef struct lag_search {
+    const local_bus *bus;
+    MDB_txn *txn;
+    MDB_dbi table;
+    lb_slice api_name;
+    void (*found)(const lb_group_lag *lag, void *data);
+    void *data;
+    int result;
+} lag_search;
+
+static int count_pending(const lag_search *search, uint64_t stream_id, uint64_t group_id, int64_t *count)
+{
+    MDB_cursor *cursor;
+    key prefix = key_2(KEY_PENDING, stream_id, group_id);
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(search->txn, search->table, &cursor);
+    if (result)
+        return result;
+    *count = 0;
+    result = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; result == 0 && key_within(&k, &prefix); result = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
+        ++*count;
+    mdb_cursor_close(cursor);
+    return result == MDB_NOTFOUND ? 0 : result;
+}
+
+static int count_dead(const lag_search *search, lb_slice name, int64_t *count)
+{
+    buffer dead = {0};
+    stream state;
+    buffer_add(&dead, name.data, name.size);
+    buffer_literal(&dead, ":dead");
+    int result = dead.failed ? ENOMEM
+                             : stream_get(search->txn, search->table,
+                                          hash_text((lb_slice){dead.data, dead.size}), &state);
+    if (result == 0)
+        *count = (int64_t)(state.last + 1 - state.first);
+    buffer_free(&dead);
+    return result;
+}
+
+/* One group's record. */
+static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_id, const stream *state,
+                int64_t dead, const MDB_val *k, const MDB_val *v)
+{
+    group g;
+    if (v->mv_size < sizeof g)
+        return MDB_CORRUPTED;
+    memcpy(&g, v->mv_data, sizeof g);
+    uint64_t delivered = g.cursor + 1 < state->first ? state->first - 1 : g.cursor;
+    lb_group_lag lag = {
+        .group = {(const char *)v->mv_data + sizeof g, v->mv_size - sizeof g},
+        .api_name = search->api_name,
+        .event_name = event_name,
+        .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
+        .consumers = -1, /* nobody registers here */
+        .dead_letters = dead,
+    };
+    int result = count_pending(search, stream_id, key_number(k, 1), &lag.pending);
+    if (result == 0)
+        search->found(&lag, search->data);
+    return result;
+}
+
+static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_name)
+{
+    MDB_cursor *cursor;
+    stream state;
+    int64_t dead;
+    uint64_t id = hash_text(name);
+    key prefix = key_1(KEY_GROUP, id);
+    MDB_val k = key_val(&prefix), v;
+    int result = stream_get(search->txn, search->table, id, &state);
+    if (result == 0)
+        result = count_dead(search, name, &dead);
+    if (result == 0)
+        result = mdb_cursor_open(search->txn, search->table, &cursor);
+    if (result)
+        return result;
+    int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
+        result = tell(search, event_name, id, &state, dead, &k, &v);
+    mdb_cursor_close(cursor);
+    return result ? result : more == MDB_NOTFOUND ? 0 : more;
+}
+
+static bool tell_stream(lb_slice name, lb_slice event_name, void *data)
+{
+    lag_search *search = data;
+    search->result = tell_groups(search, name, event_name);
+    return search->result == 0;
+}
+
+lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
+                    void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                    lb_error *error)
+{
+    local_bus *l = self;
+    store *s;
+    view v = {0};
+    lb_status status = local_store(l, deadline_ns, &s, error);
+    if (status == LB_OK)
+        status = view_begin(&v, s, STORE_EVENTS, error);
+    if (status != LB_OK)
+        return status;
+    lag_search search = {l, v.txn, s->parts[STORE_EVENTS].table, api_name, found, data, 0};
+    lb_slice shared = l->options.stream_per_event ? event_name : (lb_slice){"*", 1};
+    int result = streams_of(l, v.txn, search.table, api_name, shared, tell_stream, &search);
+    view_end(&v);
+    view_free(&v);
+    result = search.result ? search.result : result;
+    return result ? store_failed(s, STORE_EVENTS, result, "asking for the lag", error) : LB_OK;
+}
