@@ -211,7 +211,7 @@ static lb_status read_dict(reader *r, node *dict)
     node *value, *merged = NULL;
     lb_slice key;
     place at;
-    bool is_merge;
+    bool is_merge = false;
     lb_status status = advance(r);
 
     dict->kind = NODE_DICT;

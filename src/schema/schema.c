@@ -111,8 +111,7 @@ static lb_status compile_half(api_schema *schema, record *r, const lb_value *jso
                               const char *what, lb_error *error)
 {
     lb_error reason = {0};
-    lb_status status =
-        json ? validator_compile_as(&schema->memory, json, FORMATS_IGNORED, result, &reason) : LB_OK;
+    lb_status status = json ? validator_compile(&schema->memory, json, result, &reason) : LB_OK;
 
     if (status != LB_OK)
         lb_error_set(error, status, "%s.%s: %s: %s", schema->name.data, r->member.name.data, what,

@@ -33,9 +33,9 @@ static const char *in_folder(const char *folder, const char *name)
 {
     static char path[4][300];
     static int next;
-    char *out = path[next++ % 4];
-    snprintf(out, 300, "%s/%s", folder, name);
-    return out;
+    char text[300]; /* `folder` may be one of them */
+    snprintf(text, sizeof text, "%s/%s", folder, name);
+    return memcpy(path[next++ % 4], text, sizeof text);
 }
 
 static lb_status try_open(const char *folder, const char *options, store **s, lb_error *error)
