@@ -1,4 +1,7 @@
-/* Looking at stored events, and at how far listeners are behind, without listening. */
+/* Looking at stored events, and at how far listeners are behind, without listening.
+ *
+ * A history has a part per transport that stores any of its APIs. A transport gives its events in the order of
+ * time; the parts are merged by the milliseconds with which native ids begin. */
 #include "bus.h"
 
 #include <stdlib.h>
@@ -7,45 +10,37 @@
 #define BATCH       256 /* events taken from the transport at once */
 #define KEEP_MEMORY (64 * 1024)
 
-struct lb_history {
-    lb_bus *bus;
-    const instance *from;
-    char *list;                        /* the events, as they were given */
-    lb_slice *api_names, *event_names; /* pairs, slices of `list` */
-    size_t pairs;
+typedef struct part {
+    const instance *store;
     void *handle; /* the transport's */
     const lb_event_message *batch;
     size_t count, position;
+    bool end; /* no more at present */
+} part;
+
+struct lb_history {
+    lb_bus *bus;
+    char *list;                        /* the events, as they were given */
+    lb_slice *api_names, *event_names; /* pairs, slices of `list` */
+    size_t pairs;
+    part *parts;
+    size_t part_count;
+    bool oldest_first;
     const lb_event_message *current; /* NULL: none */
     lb_event event;                  /* of `current` */
     arena memory;                    /* of `event` */
     api_schema *schema;              /* holds the defaults among its arguments, or NULL */
 };
 
-/* Where the events of an API are stored; NULL: there they cannot be read. */
+/* Where the events of an API are stored; NULL with LB_UNSUPPORTED when that transport cannot tell. */
 static const instance *find_store(const lb_bus *bus, lb_slice api_name, lb_error *error)
 {
-    const instance *i = route_of(bus, api_name)->fires->event;
-    if (i->transport->event && i->transport->event->history)
-        return i;
-    lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
-                 i->transport->name);
+    const instance *store = route_of(bus, api_name)->fires->event;
+    if (store->transport->event->history)
+        return store;
+    lb_error_set(error, LB_UNSUPPORTED, "%.*s: the transport \"%s\" cannot tell what it has stored",
+                 (int)api_name.size, api_name.data, store->transport->name);
     return NULL;
-}
-
-/* One history is of one store: what is stored apart has no common order. */
-static lb_status choose_store(lb_history *h, lb_error *error)
-{
-    if (!(h->from = find_store(h->bus, h->api_names[0], error)))
-        return LB_UNSUPPORTED;
-    for (size_t i = 1; i < h->pairs; i++)
-        if (route_of(h->bus, h->api_names[i])->fires->event != h->from)
-            return lb_error_set(
-                error, LB_UNSUPPORTED,
-                "the events of %.*s and %.*s are on different transports: expected a history of one",
-                (int)h->api_names[0].size, h->api_names[0].data, (int)h->api_names[i].size,
-                h->api_names[i].data);
-    return LB_OK;
 }
 
 /* The names in `events`; `list` and the arrays are for free(). */
@@ -72,26 +67,57 @@ static lb_status check_options(const lb_history_options *o, lb_error *error)
     return LB_OK;
 }
 
+/* Opens the part of a transport: the pairs whose APIs it stores. */
+static lb_status open_part(lb_history *h, part *p, const lb_history_options *o, lb_error *error)
+{
+    lb_slice *names = calloc(2 * h->pairs, sizeof *names);
+    if (!names)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+    lb_history_config config = {.api_names = names,
+                                .event_names = names + h->pairs,
+                                .from = o->from,
+                                .to = o->to,
+                                .oldest_first = h->oldest_first};
+    for (size_t i = 0; i < h->pairs; i++)
+        if (route_of(h->bus, h->api_names[i])->fires->event == p->store) {
+            names[config.count] = h->api_names[i];
+            names[h->pairs + config.count++] = h->event_names[i];
+        }
+    lb_status status = p->store->transport->event->history(
+        p->store->self, &config, clock_in_ms(h->bus->rpc_timeout_ms), &p->handle, error);
+    free(names);
+    return status;
+}
+
+static bool has_part(const lb_history *h, const instance *store)
+{
+    for (size_t i = 0; i < h->part_count; i++)
+        if (h->parts[i].store == store)
+            return true;
+    return false;
+}
+
 static lb_status open_history(lb_history *h, const char *events, const lb_history_options *o, lb_error *error)
 {
-    lb_bus *bus = h->bus;
     lb_status status = check_options(o, error);
     if (status == LB_OK)
         status = read_events(events, &h->list, &h->api_names, &h->event_names, &h->pairs, error);
-    if (status == LB_OK)
-        status = choose_store(h, error);
     if (status != LB_OK)
         return status;
-    const lb_history_config config = {
-        .api_names = h->api_names,
-        .event_names = h->event_names,
-        .count = h->pairs,
-        .from = o->from,
-        .to = o->to,
-        .oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST,
-    };
-    return h->from->transport->event->history(h->from->self, &config, clock_in_ms(bus->rpc_timeout_ms),
-                                              &h->handle, error);
+    h->oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST;
+    h->parts = calloc(h->pairs, sizeof *h->parts);
+    if (!h->parts)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+    for (size_t i = 0; i < h->pairs && status == LB_OK; i++) {
+        const instance *store = find_store(h->bus, h->api_names[i], error);
+        if (!store)
+            return LB_UNSUPPORTED;
+        if (has_part(h, store))
+            continue;
+        h->parts[h->part_count].store = store;
+        status = open_part(h, &h->parts[h->part_count++], o, error);
+    }
+    return status;
 }
 
 lb_history *lb_history_open(lb_bus *bus, const char *events, const lb_history_options *options, lb_error *error)
@@ -114,8 +140,10 @@ void lb_history_close(lb_history *h)
 {
     if (!h)
         return;
-    if (h->handle)
-        h->from->transport->event->history_close(h->handle);
+    for (part *p = h->parts; p < h->parts + h->part_count; p++)
+        if (p->handle)
+            p->store->transport->event->history_close(p->handle);
+    free(h->parts);
     api_schema_unref(h->schema);
     arena_free(&h->memory);
     free(h->api_names);
@@ -127,17 +155,60 @@ void lb_history_close(lb_history *h)
 /* ---- The next one ----------------------------------------------------------------------------------- */
 
 /* A connection that has died while nobody used it is no failure: once more. */
-static lb_status fetch(lb_history *h, bool *end, lb_error *error)
+static lb_status fetch(const lb_history *h, part *p, lb_error *error)
 {
-    const lb_event_transport *t = h->from->transport->event;
+    const lb_event_transport *t = p->store->transport->event;
     int64_t deadline = clock_in_ms(h->bus->rpc_timeout_ms);
-    lb_status status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
+    lb_status status = t->history_fetch(p->handle, BATCH, deadline, &p->batch, &p->count, &p->end, error);
     if (status == LB_TRANSPORT && clock_now() < deadline)
-        status = t->history_fetch(h->handle, BATCH, deadline, &h->batch, &h->count, end, error);
-    h->position = 0;
+        status = t->history_fetch(p->handle, BATCH, deadline, &p->batch, &p->count, &p->end, error);
+    p->position = 0;
     if (status != LB_OK)
-        h->count = 0;
+        p->count = 0;
     return status;
+}
+
+static bool is_used_up(const part *p) { return p->position == p->count; }
+
+/* Has the next event of each part at hand, unless there is none at present. */
+static lb_status fetch_all(lb_history *h, lb_error *error)
+{
+    lb_status status = LB_OK;
+    bool over = true;
+    for (const part *p = h->parts; p < h->parts + h->part_count; p++)
+        over = over && p->end && is_used_up(p);
+    for (part *p = h->parts; p < h->parts + h->part_count; p++) {
+        if (over)
+            p->end = !h->oldest_first; /* what came since */
+        while (status == LB_OK && is_used_up(p) && !p->end)
+            status = fetch(h, p, error);
+    }
+    return status;
+}
+
+static int64_t time_of(const lb_event_message *m)
+{
+    int64_t ms = 0;
+    for (const char *c = m->native_id.data; c < m->native_id.data + m->native_id.size && *c >= '0' && *c <= '9';
+         c++)
+        ms = ms < INT64_MAX / 20 ? ms * 10 + (*c - '0') : ms;
+    return ms;
+}
+
+static part *foremost(const lb_history *h)
+{
+    part *best = NULL;
+    int64_t best_ms = 0;
+    for (part *p = h->parts; p < h->parts + h->part_count; p++) {
+        if (is_used_up(p))
+            continue;
+        int64_t ms = h->part_count > 1 ? time_of(&p->batch[p->position]) : 0;
+        if (!best || (h->oldest_first ? ms < best_ms : ms > best_ms)) {
+            best = p;
+            best_ms = ms;
+        }
+    }
+    return best;
 }
 
 static void show(lb_history *h, const lb_event_message *m)
@@ -161,18 +232,14 @@ static void show(lb_history *h, const lb_event_message *m)
 
 lb_status lb_history_next(lb_history *h, const lb_event **event, lb_error *error)
 {
-    bool end = false;
     *event = NULL;
     h->current = NULL;
     bus_check_fork(h->bus);
-    while (h->position == h->count && !end) {
-        lb_status status = fetch(h, &end, error);
-        if (status != LB_OK)
-            return status;
-    }
-    if (h->position == h->count)
-        return LB_OK;
-    show(h, &h->batch[h->position++]);
+    lb_status status = fetch_all(h, error);
+    part *p = status == LB_OK ? foremost(h) : NULL;
+    if (!p)
+        return status;
+    show(h, &p->batch[p->position++]);
     *event = &h->event;
     return LB_OK;
 }

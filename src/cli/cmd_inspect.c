@@ -39,10 +39,11 @@ static void stop(int signal_number)
     stopped = 1;
 }
 
-/* Following ends with a signal, as a success; a second one ends the program at once. */
+/* Following ends with a signal, as a success; a second one ends the program at once. What is being written is
+ * written to its end; naps are not begun again. */
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

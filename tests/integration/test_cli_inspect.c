@@ -202,6 +202,33 @@ static void on_a_local_bus(void **state)
     cli_stop(p);
 }
 
+/* APIs on two transports, in one order of time. */
+static void on_several_transports(void **state)
+{
+    (void)state;
+    char yaml[512], config[160];
+    snprintf(yaml, sizeof yaml,
+             "bus: {schema: {transport: {redis: {url: '%s'}}}}\n"
+             "apis:\n"
+             "  default: {event_transport: {redis: {url: '%s'}}}\n"
+             "  test.talk: {event_transport: {local: {url: 'local://%s/other'}}}\n",
+             c.redis->url, c.redis->url, c.folder);
+    write_file(c.folder, "lightbus.yaml", yaml);
+    snprintf(config, sizeof config, "%s/lightbus.yaml", c.folder);
+    program *p = START(&c, "run", "--config", config, "--bus", TESTS_DIR "/integration/cli_service", "-s", "t");
+    program_expect(p, "Ready.", DEADLINE_MS);
+    RUN(&c, 0, NULL, "fire", "--config", config, "test.talk.said", "text=one");
+    store("9900000000001-0", "auth", "login", "1", ":username", "\"late\""); /* in the year 2283 */
+    cli_stop(p);
+    p = START(&c, "inspect", "--config", config, "-e", "[sl][ao][ig][di]*");
+    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+    const char *late = strstr(p->text, "9900000000001-0"), *one = strstr(p->text, "test.talk"),
+               *early = strstr(p->text, "1700000000004-0");
+    if (!late || !one || !early || late > one || one > early)
+        fail_msg("not in the order of time: %s", p->text);
+    program_free(p);
+}
+
 static void unknown_apis(void **state)
 {
     (void)state;
@@ -490,7 +517,9 @@ static void ctrl_c_ends_following(void **state)
     store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
     terminal_expect(&t, "1700000000012-0");
     assert_int_equal(write(t.fd, "\003", 1), 1);
-    assert_int_equal(terminal_close(&t), 0);
+    int code = terminal_close(&t);
+    if (code != 0)
+        fail_msg("exit code %d: %s", code, t.text);
 }
 
 static void a_reader_that_goes_away_ends_it_quietly(void **state)
@@ -520,6 +549,7 @@ int main(void)
         TEST(a_service_that_is_down),
         TEST(with_a_bus_module),
         TEST(on_a_local_bus),
+        TEST(on_several_transports),
         TEST(unknown_apis),
         TEST(as_json),
         TEST(for_people),
