@@ -47,8 +47,8 @@ static inline program *cli_start(const cli *c, const char *setting, const char *
 
 static inline void assert_contains(const char *text, const char *part)
 {
-    if (!strstr(text, part))
-        fail_msg("expected \"%s\" in: %s", part, text);
+    if (!text || !strstr(text, part))
+        fail_msg("expected \"%s\" in: %s", part, text ? text : "(nothing)");
 }
 
 /* Waits for the program's end and checks its exit code and that its output holds `part`; NULL: that it has

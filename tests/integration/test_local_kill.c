@@ -137,7 +137,7 @@ static int not_handled(const shared *s)
 
 static int64_t file_size(const char *folder, const char *name)
 {
-    char path[300];
+    char path[512];
     struct stat about;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     assert_int_equal(stat(path, &about), 0);
