@@ -1,6 +1,6 @@
 /* Regular expressions of JSON schemas: ECMA-262, run by PCRE2. They come from other processes, and so do the
  * texts: a match spends from a budget of steps and gives up when it is used up, so that no pattern and no text
- * makes it run away. Where PCRE2 differs from ECMA-262 is told in docs/decisions/003-regular-expressions.md. */
+ * makes it run away. Where PCRE2 differs from ECMA-262 is told in docs/decisions/005-regular-expressions.md. */
 #ifndef SCHEMA_VALIDATOR_REGEX_H
 #define SCHEMA_VALIDATOR_REGEX_H
 
