@@ -1,8 +1,11 @@
-/* http(s) by libcurl, where the build has it. */
+/* http(s) by libcurl, where the build has it. It is loaded when it is needed: with all that it brings along it
+ * doubles the memory of a worker at rest, and most never fetch anything. */
 #include "fetch.h"
 
 #ifdef LIGHTBUS_CURL
+#define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <strings.h>
 
@@ -26,14 +29,45 @@ static size_t receive(char *data, size_t unit, size_t count, void *user)
     return r->out->failed ? 0 : unit * count;
 }
 
-static void initialize(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static struct {
+    void *library; /* NULL: not there */
+    __typeof__(curl_global_init) *global_init;
+    __typeof__(curl_easy_init) *init;
+    __typeof__(curl_easy_setopt) *setopt;
+    __typeof__(curl_easy_perform) *perform;
+    __typeof__(curl_easy_getinfo) *getinfo;
+    __typeof__(curl_easy_cleanup) *cleanup;
+    __typeof__(curl_easy_strerror) *strerror;
+} lib;
+
+static void load(void)
+{
+    const struct {
+        void *function;
+        const char *name;
+    } wanted[] = {
+        {&lib.global_init, "curl_global_init"}, {&lib.init, "curl_easy_init"},
+        {&lib.setopt, "curl_easy_setopt"},      {&lib.perform, "curl_easy_perform"},
+        {&lib.getinfo, "curl_easy_getinfo"},    {&lib.cleanup, "curl_easy_cleanup"},
+        {&lib.strerror, "curl_easy_strerror"},
+    };
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; library && i < sizeof wanted / sizeof *wanted; i++) {
+        void *found = dlsym(library, wanted[i].name);
+        if (!found)
+            return;
+        memcpy(wanted[i].function, &found, sizeof found);
+    }
+    if (library && lib.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+        lib.library = library;
+}
 
 static bool says_json(CURL *curl, const char *url)
 {
     const char *type = NULL;
     size_t path = strcspn(url, "?#");
 
-    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+    lib.getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
     return (type && strcasestr(type, "json")) || (path >= 5 && strncasecmp(url + path - 5, ".json", 5) == 0);
 }
 
@@ -45,30 +79,33 @@ lb_status fetch_url(const char *url, const char *shown, size_t most, buffer *out
     char why[CURL_ERROR_SIZE] = "";
     long code = 0;
 
-    pthread_once(&once, initialize);
-    CURL *curl = curl_easy_init();
+    pthread_once(&once, load);
+    if (!lib.library)
+        return lb_error_set(error, LB_UNSUPPORTED, "%s: libcurl.so.4 is not on this machine: expected a file",
+                            shown);
+    CURL *curl = lib.init();
     if (!curl)
         return lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", shown);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, PATIENCE_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &r);
-    CURLcode result = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
+    lib.setopt(curl, CURLOPT_URL, url);
+    lib.setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    lib.setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    lib.setopt(curl, CURLOPT_MAXREDIRS, 3L);
+    lib.setopt(curl, CURLOPT_TIMEOUT, PATIENCE_S);
+    lib.setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    lib.setopt(curl, CURLOPT_ERRORBUFFER, why);
+    lib.setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    lib.setopt(curl, CURLOPT_WRITEDATA, &r);
+    CURLcode result = lib.perform(curl);
+    lib.getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
     *is_json = says_json(curl, url);
-    curl_easy_cleanup(curl);
+    lib.cleanup(curl);
     if (r.too_large)
         return lb_error_set(error, LB_CONFIG, "%s: larger than %zu bytes", shown, most);
     if (out->failed)
         return lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", shown);
     if (result != CURLE_OK)
         return lb_error_set(error, LB_SYSTEM, "%s: cannot be fetched: %s", shown,
-                            *why ? why : curl_easy_strerror(result));
+                            *why ? why : lib.strerror(result));
     if (code != 200)
         return lb_error_set(error, LB_SYSTEM, "%s: the server answered with status %ld, expected 200", shown,
                             code);
