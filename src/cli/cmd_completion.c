@@ -40,7 +40,8 @@ static void be_silent(void)
         dup2(nowhere, STDERR_FILENO);
 }
 
-/* A name may come from anybody on the bus, and shells give some characters a meaning. */
+/* A name may come from anybody on the bus, and shells give some characters a meaning. (The bus itself refuses
+ * such names of APIs and their members, but not of parameters.) */
 static bool is_plain(lb_slice name)
 {
     for (size_t i = 0; i < name.size; i++)
@@ -62,7 +63,7 @@ static void print_members(const lb_value *schemas, const char *half, const char 
     char prefix[256];
 
     for (lb_value_iterator it = lb_value_iterate(schemas); lb_value_next(&it);) {
-        if (!is_plain((lb_slice){it.name, it.name_size}) || (pattern && !pattern_matches(pattern, it.name)))
+        if (pattern && !pattern_matches(pattern, it.name))
             continue;
         snprintf(prefix, sizeof prefix, "%s%s", with_api ? it.name : "", with_api ? "." : "");
         print_names(prefix, lb_value_get(it.value, half), "");
