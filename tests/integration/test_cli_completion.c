@@ -1,5 +1,6 @@
 /* lightbus completion: its scripts, and the names on the bus that they ask for. */
 #include "cli_harness.h"
+#include "terminal.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -57,7 +58,6 @@ static void names_from_elsewhere_are_harmless(void **state)
     static const char schema[] =
         "{\"events\": {}, \"rpcs\": {\"good\": {\"parameters\": {\"properties\": {\"x\": {}, \"$(id)\": {}, "
         "\"two words\": {}, \"a\\nb\": {}, \"-y\": {}, \"\": {}}}, \"response\": {}}}}";
-    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
     lb_value_free(redis_command(c.redis, "SADD", "schemas", "shop", "$(id)", NULL));
     lb_value_free(redis_command(c.redis, "SET", "schema:shop", schema, NULL));
     lb_value_free(redis_command(c.redis, "SET", "schema:$(id)", schema, NULL));
@@ -95,15 +95,69 @@ static void a_script_for_each_shell(void **state)
     RUN(&c, 0, "#compdef lightbus", "completion", "zsh");
     RUN(&c, 0, "complete -c 'lightbus'", "completion", "fish");
     RUN(&c, 2, "expected bash, zsh or fish, not \"bahs\"; did you mean \"bash\"?", "completion", "bahs");
-    RUN(&c, 2, "expected bash, zsh or fish\n", "completion");
-    RUN(&c, 2, "expected bash, zsh or fish\n", "completion", "bash", "zsh");
+    RUN(&c, 2, "expected bash, zsh or fish, or --out alone\n", "completion");
+    RUN(&c, 2, "expected bash, zsh or fish, or --out alone\n", "completion", "bash", "zsh");
     RUN(&c, 2, "unknown flag \"--url\"", "completion", "bash", "--url", "x");
+}
+
+/* tests/completion tries the scripts' functions; here is a shell with a person at its keyboard. */
+static void a_person_presses_tab(void **state)
+{
+    (void)state;
+    char script[500];
+    program *service = cli_service(&c);
+    snprintf(script, sizeof script,
+             "PS1='$ '; bind 'set show-all-if-ambiguous on'; bind 'set bell-style none'\n"
+             "lightbus() { '%s' \"$@\"; }\nsource <(lightbus completion bash)\necho loaded\n",
+             LIGHTBUS_PROGRAM);
+    write_file(c.folder, "rc", script);
+    const char *const argv[] = {"/bin/bash", "--noprofile", "--rcfile", "rc", "-i", NULL};
+    const char *const environment[] = {c.url, c.home, NULL};
+    terminal *t = terminal_open(80, 24, argv, environment, c.folder);
+    static const struct {
+        const char *typed, *shown; /* with Tab */
+    } steps[] = {
+        {"lightbus insp", "$ lightbus inspect "},
+        {"--format=p", "$ lightbus inspect --format=pretty "},
+        {"--api ", "$ lightbus inspect --format=pretty --api test.talk "},
+        {"--event=s", "$ lightbus inspect --format=pretty --api test.talk --event=said "},
+    };
+
+    terminal_wait_for(t, "loaded\n$", DEADLINE_MS);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        terminal_type(t, steps[i].typed);
+        terminal_key(t, "Tab");
+        terminal_type(t, "<"); /* the screen does not show blanks at the end of a line */
+        char shown[120];
+        snprintf(shown, sizeof shown, "%s<", steps[i].shown);
+        terminal_wait_for(t, shown, DEADLINE_MS);
+        terminal_key(t, "BSpace");
+    }
+    terminal_key(t, "C-u");
+    terminal_type(t, "lightbus call 'test.talk.a");
+    terminal_key(t, "Tab");
+    terminal_wait_for(t, "$ lightbus call 'test.talk.add'", DEADLINE_MS);
+    terminal_key(t, "Tab");
+    terminal_key(t, "C-u");
+    terminal_type(t, "lightbus call test.talk.add a=1 ");
+    terminal_key(t, "Tab");
+    terminal_type(t, "2<");
+    terminal_wait_for(t, "$ lightbus call test.talk.add a=1 b=2<", DEADLINE_MS); /* no blank after the "=" */
+    terminal_close(t);
+    cli_stop(service);
 }
 
 static int open_all(void **state)
 {
     (void)state;
     cli_open(&c);
+    return 0;
+}
+
+static int empty_bus(void **state)
+{
+    (void)state;
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
     return 0;
 }
 
@@ -117,11 +171,12 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_come_from_the_bus),
-        cmocka_unit_test(what_makes_no_sense_offers_nothing),
-        cmocka_unit_test(names_from_elsewhere_are_harmless),
-        cmocka_unit_test(no_bus_no_noise),
-        cmocka_unit_test(a_script_for_each_shell),
+        cmocka_unit_test_setup(names_come_from_the_bus, empty_bus),
+        cmocka_unit_test_setup(what_makes_no_sense_offers_nothing, empty_bus),
+        cmocka_unit_test_setup(names_from_elsewhere_are_harmless, empty_bus),
+        cmocka_unit_test_setup(no_bus_no_noise, empty_bus),
+        cmocka_unit_test_setup(a_script_for_each_shell, empty_bus),
+        cmocka_unit_test_setup(a_person_presses_tab, empty_bus),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
