@@ -18,14 +18,13 @@ static void set_characters(void)
 static void greet(const shell *s)
 {
     size_t count = lb_value_count(s->schemas);
-    const char *dim = s->colours.dim, *off = s->colours.off;
-    printf("%sLightbus " LIGHTBUS_VERSION " on ", dim);
+    printf("%sLightbus " LIGHTBUS_VERSION " on ", s->colours.dim);
     print_safe(stdout, lb_url(s->bus));
     if (count)
-        printf(": %zu API%s. \"help\" tells more, Tab completes, Ctrl-D leaves.%s\n", count,
-               count == 1 ? "" : "s", off);
+        printf("\n%zu API%s", count, count == 1 ? "" : "s");
     else
-        printf(": no API is on the bus yet. \"help\" tells more, Ctrl-D leaves.%s\n", off);
+        printf("\nNo API is on the bus yet");
+    printf(". \"help\" tells more, Tab completes, Ctrl-D leaves.%s\n", s->colours.off);
 }
 
 /* A person goes on after an error; a script ends at the first one, before it does harm. */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-enum { MOST_SHOWN = 200, SCHEMAS_FRESH_MS = 1000, MOST_HISTORY = 3000 };
+enum { MOST_SHOWN = 200, SCHEMAS_FRESH_MS = 1000, MOST_HISTORY = 3000, PROMPT_COLUMNS = 10 };
 
 struct shell_editor {
     shell *shell;
@@ -34,6 +34,7 @@ static struct {
     __typeof__(el_line) *line;
     __typeof__(el_cursor) *cursor;
     __typeof__(el_insertstr) *insertstr;
+    __typeof__(el_push) *push;
     __typeof__(el_resize) *resize;
     __typeof__(el_source) *source;
     __typeof__(history_init) *history_init;
@@ -56,6 +57,7 @@ static bool load(void)
         {&lib.line, "el_line"},
         {&lib.cursor, "el_cursor"},
         {&lib.insertstr, "el_insertstr"},
+        {&lib.push, "el_push"},
         {&lib.resize, "el_resize"},
         {&lib.source, "el_source"},
         {&lib.history_init, "history_init"},
@@ -71,6 +73,7 @@ static bool load(void)
             return false;
         memcpy(wanted[i].function, &found, sizeof found);
     }
+    lib.library = library;
     return library != NULL;
 }
 
@@ -83,29 +86,48 @@ static shell_editor *editor_of(EditLine *el)
 
 /* ---- Keys ------------------------------------------------------------------------------------------- */
 
-/* What was typed stays to be seen, as a whole. */
-static void go_to_end(EditLine *el)
+enum { CTRL_C = 3 };
+
+static int columns(const char *text, size_t size)
 {
-    const LineInfo *line = lib.line(el);
-    lib.cursor(el, (int)(line->lastchar - line->cursor));
-    lib.set(el, EL_REFRESH);
+    wchar_t wide[512];
+    mbstate_t state = {0};
+    size_t count = mbsnrtowcs(wide, &text, size, sizeof wide / sizeof *wide, &state);
+    int width = count == (size_t)-1 ? 0 : wcswidth(wide, count);
+    return width < 0 ? 0 : width;
 }
 
-/* Waits for a byte. False: the line has ended. */
-static bool wait_for_key(shell_editor *e)
+/* Draws prompt and line anew, over what is there. The rows that they take up to the cursor are those of the new
+ * width, since terminals wrap what they show again. */
+static void draw_again(shell_editor *e)
+{
+    const LineInfo *line = lib.line(e->el);
+    int before = PROMPT_COLUMNS + columns(line->buffer, (size_t)(line->cursor - line->buffer));
+    int rows = before / shell_width();
+    if (rows)
+        printf("\033[%dA", rows);
+    printf("\r\033[J");
+    fflush(stdout);
+    lib.resize(e->el);
+    lib.set(e->el, EL_REFRESH);
+}
+
+/* The next byte, 1; 0 at the end. Ctrl-C is a key like others, here, although it comes as a signal. */
+static int read_key(shell_editor *e, char *byte)
 {
     for (;;) {
         shell_event event = shell_wait(STDIN_FILENO, -1);
-        if (event == SHELL_READY)
-            return true;
-        if (event == SHELL_RESIZED) {
-            lib.resize(e->el);
-            lib.set(e->el, EL_REFRESH);
-        } else if (event == SHELL_INTERRUPTED || event == SHELL_ENDED) {
-            go_to_end(e->el);
-            e->input = event == SHELL_INTERRUPTED ? SHELL_CLEARED : SHELL_END;
-            return false;
+        if (event == SHELL_RESIZED)
+            draw_again(e);
+        if (event == SHELL_ENDED)
+            return 0;
+        if (event == SHELL_INTERRUPTED) {
+            *byte = CTRL_C;
+            return 1;
         }
+        ssize_t got = event == SHELL_READY ? read(STDIN_FILENO, byte, 1) : -1;
+        if (got >= 0 || (event == SHELL_READY && errno != EINTR && errno != EAGAIN))
+            return (int)got;
     }
 }
 
@@ -115,19 +137,27 @@ static int read_character(EditLine *el, wchar_t *character)
     shell_editor *e = editor_of(el);
     mbstate_t state = {0};
     char byte;
-    while (wait_for_key(e)) {
-        ssize_t got = read(STDIN_FILENO, &byte, 1);
-        if (got < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
-        if (got <= 0)
-            return (int)got;
+    int got;
+    while ((got = read_key(e, &byte)) == 1) {
         size_t size = mbrtowc(character, &byte, 1, &state);
         if (size == (size_t)-1)
             state = (mbstate_t){0};
         else if (size != (size_t)-2)
             return 1;
     }
-    return 0;
+    return got;
+}
+
+/* The line ends as if by Enter, so that libedit leaves it behind as a whole; it will not be looked at. */
+static unsigned char clear(EditLine *el, int key)
+{
+    const LineInfo *line = lib.line(el);
+    (void)key;
+    editor_of(el)->input = SHELL_CLEARED;
+    lib.cursor(el, (int)(line->lastchar - line->cursor));
+    lib.insertstr(el, "^C");
+    lib.push(el, "\n");
+    return CC_REFRESH;
 }
 
 /* ---- Completion ------------------------------------------------------------------------------------- */
@@ -232,6 +262,8 @@ static void bind_keys(EditLine *el)
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         lib.set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
+    lib.set(el, EL_BIND, "^C", "lightbus-clear", NULL);
+    lib.set(el, EL_BIND, "-a", "^C", "lightbus-clear", NULL); /* of vi */
 }
 
 static void remember_in_library(shell_editor *e, const char *line)
@@ -273,9 +305,10 @@ shell_editor *shell_editor_open(shell *s)
     lib.set(e->el, EL_EDITOR, "emacs");
     lib.set(e->el, EL_GETCFN, read_character);
     lib.set(e->el, EL_ADDFN, "lightbus-complete", "completes names and values", complete);
+    lib.set(e->el, EL_ADDFN, "lightbus-clear", "gives the line up", clear);
+    lib.source(e->el, NULL); /* ~/.editrc, which may choose other keys */
     bind_keys(e->el);
     open_history(e);
-    lib.source(e->el, NULL); /* ~/.editrc */
     return e;
 }
 
@@ -291,8 +324,10 @@ shell_input shell_editor_read(shell_editor *e, bool continued, buffer *line)
         buffer_add(line, text, (size_t)size);
         return SHELL_LINE;
     }
-    puts(e->input == SHELL_CLEARED ? "^C" : "");
-    return e->input == SHELL_CLEARED ? SHELL_CLEARED : SHELL_END;
+    if (e->input == SHELL_CLEARED)
+        return SHELL_CLEARED;
+    putchar('\n');
+    return SHELL_END;
 }
 
 void shell_editor_remember(shell_editor *e, const buffer *statement)

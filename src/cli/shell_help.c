@@ -8,19 +8,20 @@
 #include "arguments.h"
 
 static const char about[] =
-    "Call an RPC       auth.check_password(username=\"admin\", password=\"secret\")\n"
-    "Fire an event     auth.user_registered.fire(username=\"x\", email=\"y\")\n"
-    "Hear events       auth.user_registered.listen()    auth.listen()    Ctrl-C ends it\n"
-    "                  .listen(since=\"0\", count=3)      from the first one stored, only three\n"
-    "Keep a result     user = auth.find_user(id=7)      user    user[\"tags\"][0]\n"
-    "The last result   _\n"
-    "Look around       apis    help auth    help auth.check_password\n"
-    "A remote trace    trace\n"
-    "Leave             exit, or Ctrl-D\n"
+    "Call an RPC      auth.check_password(username=\"admin\", password=\"secret\")\n"
+    "Fire an event    auth.user_registered.fire(username=\"x\", email=\"y\")\n"
+    "Hear events      auth.user_registered.listen()   auth.listen()   Ctrl-C ends it\n"
+    "                 .listen(since=\"0\", count=3)   the first three that are stored\n"
+    "Keep a result    user = auth.find_user(id=7)   user   user[\"tags\"][0]\n"
+    "The last one     _\n"
+    "Look around      apis   help auth   help auth.check_password\n"
+    "A remote trace   trace\n"
+    "Leave            exit, or Ctrl-D\n"
     "\n"
-    "Values are written as in Python or JSON: \"text\" 'text' 1 2.5 True None [1, 2] {\"key\": 1}\n"
-    "Tab completes names, arguments and values. Up and Ctrl-R find what was typed before; a line\n"
-    "that begins with a space is not remembered. Ctrl-C gives up a line, or a call.\n";
+    "Values are written as in Python or JSON: \"text\", 'text', 1, 2.5, True, None,\n"
+    "[1, 2], {\"key\": 1}. Tab completes names, arguments and values. Up and Ctrl-R find\n"
+    "what was typed before; a line that begins with a space is not remembered. Ctrl-C\n"
+    "gives up a line, a call, or listening.\n";
 
 static void add_line(const shell *s, const char *label, const char *text)
 {
