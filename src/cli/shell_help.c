@@ -1,6 +1,7 @@
 /* What there is: the shell itself, the APIs, an API, a member. */
 #include "shell.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/json.h"
@@ -25,7 +26,7 @@ static const char about[] =
 
 static void add_line(const shell *s, const char *label, const char *text)
 {
-    printf("  %s%-11s%s", s->colours.dim, label, s->colours.off);
+    printf("  %s%-*s%s", s->colours.dim, *text ? 11 : 0, label, s->colours.off);
     print_safe(stdout, text);
     putchar('\n');
 }
@@ -152,20 +153,34 @@ static void help_on_member(shell *s, arena *memory, const char *path, size_t at)
 
 /* ---- All of it -------------------------------------------------------------------------------------- */
 
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void print_api(const shell *s, const char *name)
+{
+    const lb_value *api = lb_value_get(s->schemas, name);
+    size_t rpcs = lb_value_count(lb_value_get(api, "rpcs")),
+           events = lb_value_count(lb_value_get(api, "events"));
+    int size = (int)strlen(name);
+    printf("  %s", s->colours.bold);
+    print_safe(stdout, name);
+    printf("%s%*s%s%zu RPC%s, %zu event%s%s\n", s->colours.off, size < 24 ? 24 - size : 1, "", s->colours.dim,
+           rpcs, rpcs == 1 ? "" : "s", events, events == 1 ? "" : "s", s->colours.off);
+}
+
 void shell_print_apis(shell *s)
 {
+    size_t count = lb_value_count(s->schemas), i = 0;
+    const char **names = calloc(count + 1, sizeof *names);
     lb_value_iterator it = lb_value_iterate(s->schemas);
-    while (lb_value_next(&it)) {
-        size_t rpcs = lb_value_count(lb_value_get(it.value, "rpcs"));
-        size_t events = lb_value_count(lb_value_get(it.value, "events"));
-        printf("  %s", s->colours.bold);
-        print_safe(stdout, it.name);
-        printf("%s%*s%s%zu RPC%s, %zu event%s%s\n", s->colours.off,
-               it.name_size < 24 ? 24 - (int)it.name_size : 1, "", s->colours.dim, rpcs, rpcs == 1 ? "" : "s",
-               events, events == 1 ? "" : "s", s->colours.off);
-    }
-    if (!lb_value_count(s->schemas))
+    if (!count)
         printf("No API is on the bus.\n");
+    while (names && lb_value_next(&it))
+        names[i++] = it.name;
+    if (names)
+        qsort(names, i, sizeof *names, by_name);
+    for (size_t k = 0; k < i; k++)
+        print_api(s, names[k]);
+    free(names);
 }
 
 void shell_help(shell *s, const char *path, size_t at)

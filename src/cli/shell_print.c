@@ -204,8 +204,11 @@ static void print_character(FILE *out, const char *text, size_t size)
 
 void shell_print_place(FILE *out, const char *text, size_t size, size_t at, int width)
 {
-    size_t start = at, end = at;
+    size_t start, end;
     int used = 0, most = width - 4, wide;
+    while (at && at == size && strchr(" \t\r\n", text[at - 1])) /* the end is that of the last word */
+        at = --size;
+    start = end = at;
     while (start && text[start - 1] != '\n')
         start--;
     while (end < size && text[end] != '\n')
