@@ -150,7 +150,8 @@ static void sort(shell_completion *found)
 static void offer_variables(completer *c)
 {
     for (const char *name = NULL; (name = c->scope->next(c->scope->data, name));)
-        offer(c, slice_of(name));
+        if (c->size > c->found.from || strcmp(name, "_") != 0)
+            offer(c, slice_of(name));
 }
 
 static void offer_literals(completer *c)

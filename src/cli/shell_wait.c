@@ -108,6 +108,8 @@ shell_event shell_wait(int fd, int timeout_ms)
     for (int i = 0; i < AWAITED; i++)
         sigdelset(&open, awaited[i]);
     int ready = ended ? 0 : ppoll(&poll_fd, 1, timeout_ms < 0 ? NULL : &time, &open);
+    if (ready > 0) /* signals go first: what is typed after Ctrl-C does not belong to the line before it */
+        ppoll(NULL, 0, &(struct timespec){0}, &open);
     if (ended)
         return SHELL_ENDED;
     if (take(&suspended)) {
