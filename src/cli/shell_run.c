@@ -262,6 +262,19 @@ static void run_listen(shell *s, const shell_statement *statement, const char *n
 
 /* ---- Statements ------------------------------------------------------------------------------------- */
 
+/* Where the name stands that is not known: the API, or, in auth.chek() and auth.chek.fire(), the member. */
+static size_t place_of_name(const shell *s, const shell_statement *statement, const lb_error *error)
+{
+    const char *path = statement->path, *end = path + strlen(path), *dot = strrchr(path, '.');
+    size_t size = (size_t)(end - path);
+    if (error->status != LB_UNKNOWN_MEMBER || !dot || s->statement.size - statement->path_at < size ||
+        memcmp(s->statement.data + statement->path_at, path, size) != 0) /* spaces between */
+        return statement->path_at;
+    if (strcmp(dot, ".fire") == 0 || strcmp(dot, ".listen") == 0)
+        dot = memrchr(path, '.', (size_t)(dot - path));
+    return statement->path_at + (dot ? (size_t)(dot + 1 - path) : 0);
+}
+
 static void run_call(shell *s, arena *memory, const shell_statement *statement)
 {
     shell_target target;
@@ -271,7 +284,7 @@ static void run_call(shell *s, arena *memory, const shell_statement *statement)
         return;
     }
     if (shell_resolve(memory, s->schemas, statement->path, &target, &error) != LB_OK) {
-        shell_fail(s, &error, statement->path_at);
+        shell_fail(s, &error, place_of_name(s, statement, &error));
         return;
     }
     if (target.verb != SHELL_CALL_RPC && (statement->variable || statement->steps)) {

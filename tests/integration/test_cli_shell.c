@@ -122,9 +122,15 @@ static void unknown_names_have_suggestions(void **state)
 {
     LINE(*state, 1, "error: no API \"auht\" is on the bus; did you mean \"auth\"?\n  auht.f()\n  ^\n",
          "auht.f()");
-    LINE(*state, 1, "the API \"auth\" has no procedure \"find_usr\"; did you mean \"find_user\"?",
+    LINE(*state, 1,
+         "the API \"auth\" has no procedure \"find_usr\"; did you mean \"find_user\"?\n"
+         "  auth.find_usr(id=1)\n"
+         "       ^\n",
          "auth.find_usr(id=1)");
-    LINE(*state, 1, "the API \"auth\" has no event \"user_regstered\"; did you mean \"user_registered\"?",
+    LINE(*state, 1,
+         "the API \"auth\" has no event \"user_regstered\"; did you mean \"user_registered\"?\n"
+         "  auth.user_regstered.listen()\n"
+         "       ^\n",
          "auth.user_regstered.listen()");
     LINE(*state, 1, "no variable \"usr\"", "x = usr");
     LINE(*state, 1, "auth.user_registered is an event: fire it with auth.user_registered.fire(...)",

@@ -6,7 +6,9 @@
 
 enum { DEADLINE_MS = 20000 };
 
-#define PROMPT "lightbus>"
+#define PROMPT    "lightbus>"
+#define CONTINUED "     ...>"
+enum { PROMPT_SIZE = sizeof PROMPT - 1 };
 
 /* ---- Opening ---------------------------------------------------------------------------------------- */
 
@@ -22,10 +24,22 @@ static terminal *open_shell(const shell_fixture *f, int columns, int rows, const
 
 static terminal *open_80(const shell_fixture *f) { return open_shell(f, 80, 24, NULL, NULL); }
 
+/* Types a line behind a prompt. It is on the screen before Enter is pressed, so that a prompt alone that is
+ * seen later is a new one. A line that is wider than the terminal cannot be looked for. */
+static void type_line(terminal *t, const char *prompt, const char *line)
+{
+    char shown[128];
+    snprintf(shown, sizeof shown, "%s %s", prompt, line);
+    terminal_type(t, line);
+    if (strlen(shown) < 80)
+        terminal_wait_last_line(t, shown, DEADLINE_MS);
+    terminal_key(t, "Enter");
+}
+
 /* Types a line, and waits for what it prints, and then the prompt. */
 static void enter(terminal *t, const char *line, const char *output)
 {
-    terminal_line(t, line);
+    type_line(t, PROMPT, line);
     terminal_wait_for(t, output, DEADLINE_MS);
     terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
 }
@@ -175,8 +189,10 @@ static void history_outlives_the_shell(void **state)
     enter(t, "'first'", "\n\"first\"\n");
     enter(t, " 'secret'", "\n\"secret\"\n"); /* a space before it: not remembered */
     terminal_line(t, "[1,");
-    terminal_wait_last_line(t, "     ...>", DEADLINE_MS);
-    enter(t, "2]", "\n[1, 2]\n");
+    terminal_wait_last_line(t, CONTINUED, DEADLINE_MS);
+    type_line(t, CONTINUED, "2]");
+    terminal_wait_for(t, "\n[1, 2]\n", DEADLINE_MS);
+    terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
     enter(t, "[1, 2]", "\n[1, 2]\n");
     leave(t);
     snprintf(path, sizeof path, "%s/state/lightbus/history", f->folder);
@@ -217,12 +233,14 @@ static void several_lines(void **state)
 {
     terminal *t = open_80(*state);
     terminal_line(t, "auth.echo(value={'a': 1,");
-    terminal_wait_last_line(t, "     ...>", DEADLINE_MS);
+    terminal_wait_last_line(t, CONTINUED, DEADLINE_MS);
     terminal_line(t, "'b': 'x");
-    terminal_wait_for(t, "     ...> 'b': 'x\n     ...>", DEADLINE_MS);
-    enter(t, "y'})", "\n{\"a\": 1, \"b\": \"x\\ny\"}\n");
+    terminal_wait_for(t, CONTINUED " 'b': 'x\n" CONTINUED, DEADLINE_MS);
+    type_line(t, CONTINUED, "y'})");
+    terminal_wait_for(t, "\n{\"a\": 1, \"b\": \"x\\ny\"}\n", DEADLINE_MS);
+    terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
     terminal_line(t, "auth.echo(");
-    terminal_wait_last_line(t, "     ...>", DEADLINE_MS);
+    terminal_wait_last_line(t, CONTINUED, DEADLINE_MS);
     terminal_key(t, "C-c"); /* gives all of it up */
     terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
     enter(t, "7", "\n7\n");
@@ -412,6 +430,74 @@ static void no_prompt_without_a_bus(void **state)
     terminal_close(t);
 }
 
+/* ---- The documentation ------------------------------------------------------------------------------ */
+
+/* The same text with every time taken ("0.31 ms") as "N ms", for free(). */
+static char *without_times(const char *text)
+{
+    char *copy = strdup(text), *out = copy;
+    assert_non_null(copy);
+    for (const char *at = text; *at;) {
+        size_t digits = strspn(at, "0123456789.");
+        if (digits && strncmp(at + digits, " ms\n", 4) == 0) {
+            *out++ = 'N';
+            at += digits;
+        } else {
+            *out++ = *at++;
+        }
+    }
+    *out = '\0';
+    return copy;
+}
+
+static char *read_text(const char *path)
+{
+    char *text = calloc(1, 65536);
+    FILE *file = fopen(path, "r");
+    if (!text || !file)
+        fail_msg("%s cannot be read", path);
+    size_t size = fread(text, 1, 65535, file);
+    text[size] = '\0';
+    fclose(file);
+    return text;
+}
+
+/* What docs/how-to/use-the-shell.md shows: typed line by line, the screen then holds the same text. */
+static void the_session_of_the_documentation(void **state)
+{
+    static const char *const prompts[] = {PROMPT, CONTINUED};
+    shell_fixture *f = *state;
+    char url[160], cache[160];
+    char *session = read_text(TESTS_DIR "/../examples/quickstart/shell_session.txt"), *lines = strdup(session);
+    snprintf(url, sizeof url, "LIGHTBUS_URL=local://%s/quickstart", f->folder);
+    snprintf(cache, sizeof cache, "XDG_CACHE_HOME=%s/cache", f->folder);
+    program *service =
+        program_start((const char *const[]){LIGHTBUS_PROGRAM, "run", "--bus",
+                                            TESTS_DIR "/../examples/quickstart/auth_service", NULL},
+                      (const char *const[]){url, cache, NULL}, f->folder);
+    program_expect(service, "Ready.", DEADLINE_MS);
+    terminal *t = open_shell(f, 120, 60, url, NULL);
+    for (char *rest = lines, *line = strtok_r(rest, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        const char *prompt = prompts[strncmp(line, CONTINUED, PROMPT_SIZE) == 0];
+        bool goes_on = rest && strncmp(rest, CONTINUED, PROMPT_SIZE) == 0;
+        if (strncmp(line, prompt, PROMPT_SIZE) != 0)
+            continue;
+        type_line(t, prompt, line + PROMPT_SIZE + 1);
+        terminal_wait_last_line(t, prompts[goes_on], DEADLINE_MS);
+    }
+    char *seen = without_times(terminal_screen(t)), *expected = without_times(session);
+    if (!strstr(seen, expected))
+        fail_msg("the documentation shows:\n%sthe terminal:\n%s", expected, seen);
+    leave(t);
+    child_kill(service->pid, SIGTERM);
+    assert_int_equal(program_wait(service, DEADLINE_MS), 0);
+    program_free(service);
+    free(seen);
+    free(expected);
+    free(session);
+    free(lines);
+}
+
 #define ON_LOCAL(f) cmocka_unit_test_setup_teardown(f, local_setup, close_fixture)
 #define ON_REDIS(f) cmocka_unit_test_setup_teardown(f, redis_setup, close_fixture)
 
@@ -440,6 +526,7 @@ int main(void)
         ON_LOCAL(suspending),
         ON_REDIS(a_bus_that_goes_away),
         ON_LOCAL(no_prompt_without_a_bus),
+        ON_LOCAL(the_session_of_the_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
