@@ -3,9 +3,12 @@
 #include "bus.h"
 
 #include <dlfcn.h>
+#include <stddef.h>
 #include <string.h>
 
 #define MOST_TRANSPORTS 16
+/* The first lb_transport of this ABI; what came later is optional. */
+#define LEAST_SIZE (offsetof(lb_transport, schema) + sizeof(((lb_transport *)NULL)->schema))
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static const lb_transport *registered[MOST_TRANSPORTS];
@@ -66,11 +69,11 @@ const lb_transport *transport_find(const char *url, lb_error *error)
 
 lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
 {
-    if (transport->abi != LB_TRANSPORT_ABI || transport->size != sizeof *transport)
+    if (transport->abi != LB_TRANSPORT_ABI || transport->size < LEAST_SIZE)
         return lb_error_set(
             error, LB_UNSUPPORTED,
-            "transport %s: made for version %u (size %zu) of the transport contract, expected %u (%zu)",
-            transport->name, transport->abi, transport->size, LB_TRANSPORT_ABI, sizeof *transport);
+            "transport %s: made for version %u (size %zu) of the transport contract, expected %u (%zu or more)",
+            transport->name, transport->abi, transport->size, LB_TRANSPORT_ABI, LEAST_SIZE);
     lb_status status = LB_OK;
     pthread_mutex_lock(&registry_lock);
     for (const char *at = transport->schemes; *at && status == LB_OK;) {

@@ -52,22 +52,38 @@ static lb_status check_private(const char *path, lb_error *error)
     return LB_OK;
 }
 
-lb_status module_cache(arena *memory, const char **directory, lb_error *error)
+static lb_status cache_path(arena *memory, char **path, lb_error *error)
 {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    lb_status status;
-    char *path;
 
     if (xdg && xdg[0] == '/')
-        path = arena_printf(memory, "%s/lightbus", xdg);
+        *path = arena_printf(memory, "%s/lightbus", xdg);
     else if (home && home[0] == '/')
-        path = arena_printf(memory, "%s/.cache/lightbus", home);
+        *path = arena_printf(memory, "%s/.cache/lightbus", home);
     else
         return lb_error_set(error, LB_ACCESS, "no folder for compiled modules; set HOME or XDG_CACHE_HOME");
-    if (!path)
-        return no_memory(error);
-    status = make_folders(path, error);
+    return *path ? LB_OK : no_memory(error);
+}
+
+lb_status module_cache(arena *memory, const char **directory, lb_error *error)
+{
+    char *path = NULL;
+    lb_status status = cache_path(memory, &path, error);
+
     if (status == LB_OK)
+        status = make_folders(path, error);
+    if (status == LB_OK)
+        status = check_private(path, error);
+    *directory = path;
+    return status;
+}
+
+lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
+{
+    char *path = NULL;
+    lb_status status = cache_path(memory, &path, error);
+
+    if (status == LB_OK && access(path, F_OK) == 0)
         status = check_private(path, error);
     *directory = path;
     return status;
@@ -258,16 +274,37 @@ static lb_status compile_to(const compilation *c, const char *object, lb_error *
     return status;
 }
 
+static void choose_compiler(compilation *c)
+{
+    const char *compiler = getenv("CC");
+
+    words_split(&c->compiler, compiler && *compiler ? compiler : "cc");
+}
+
+lb_status module_tools(arena *memory, const char **compiler, lb_error *error)
+{
+    compilation c = {memory, NULL, {.memory = memory}, {.memory = memory}};
+    buffer version = {0};
+
+    choose_compiler(&c);
+    lb_status status = add_version(&c, &version, error);
+    *compiler = arena_copy(memory, version.data ? version.data : "", version.size);
+    buffer_free(&version);
+    if (status == LB_OK && (!*compiler || c.compiler.failed))
+        return no_memory(error);
+    return status == LB_OK ? add_pkg_config(&c.flags, error) : status;
+}
+
 lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error)
 {
     compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
-    const char *compiler = getenv("CC"), *folder, *hash;
+    const char *folder, *hash;
     buffer inputs = {0};
     lb_status status = module_cache(memory, &folder, error);
 
     if (status != LB_OK)
         return status;
-    words_split(&c.compiler, compiler && *compiler ? compiler : "cc");
+    choose_compiler(&c);
     status = collect_flags(&c.flags, error);
     if (status == LB_OK)
         status = add_inputs(&c, &inputs, error);
