@@ -37,6 +37,7 @@ typedef struct database {
     int fd;
     size_t page_size;
     uint64_t map_size;
+    int stale;          /* readers of killed processes, cleared away when it was opened */
     uint64_t allocated; /* bytes of the file known to be there; under the guard */
 } database;
 
