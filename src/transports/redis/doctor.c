@@ -102,6 +102,12 @@ static const char *advice_for(const doctor *d, const lb_error *error)
     return "is the server running, and reachable from here? systemctl status redis-server";
 }
 
+/* The server is there, and has something against PING: the user's rights, or that it cannot save. */
+static bool is_refusal(const reply *answer)
+{
+    return answer && (reply_is_error_of(answer, "NOPERM") || reply_is_error_of(answer, "MISCONF"));
+}
+
 /* The shortest of a few round trips: what the network takes, not what the machine was busy with. */
 static lb_status check_connection(doctor *d, lb_error *error)
 {
@@ -111,7 +117,7 @@ static lb_status check_connection(doctor *d, lb_error *error)
         int64_t begin = clock_now();
         command_of(&d->conn.out, "PING", NULL);
         lb_status status = doctor_ask(d, "PING", &answer, error);
-        if (status != LB_OK)
+        if (status != LB_OK && !is_refusal(answer))
             return status;
         if (clock_now() - begin < least)
             least = clock_now() - begin;

@@ -279,10 +279,10 @@ lb_status check_published(doctor *d, lb_error *error)
     lb_status status = doctor_find_keys(d, error);
     for (size_t i = 0; i < d->apis.count && status == LB_OK; i++)
         if (!key_list_has(&d->schemas, d->apis.items[i]))
-            report_tell(
-                &d->report, LB_FINDING_NOTE,
-                doctor_command(d, "SREM schemas '%.*s' (if the API is gone for good)", TEXT(d->apis.items[i])),
-                "%.*s: no process serves it, one did before", TEXT(d->apis.items[i]));
+            report_tell(&d->report, LB_FINDING_NOTE,
+                        arena_printf(&d->report.memory, "if it is gone for good: %s",
+                                     doctor_command(d, "SREM schemas '%.*s'", TEXT(d->apis.items[i]))),
+                        "%.*s: no process serves it, one did before", TEXT(d->apis.items[i]));
     if (status == LB_OK && !d->report.told)
         report_tell(&d->report, LB_FINDING_OK, NULL, "%zu served", d->schemas.count);
     return status;
