@@ -146,9 +146,9 @@ static void check_size(doctor *d)
     report_begin(&d->report, "size");
     mdb_env_stat(events->env, &s);
     uint64_t used = (s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages + 2) * (uint64_t)s.ms_psize;
-    uint64_t percent = used / (events->map_size / 100 + 1);
+    uint64_t limit = events->map_size - STORE_RESERVE, percent = used / (limit / 100 + 1);
     bytes_text((int64_t)used, now);
-    bytes_text((int64_t)events->map_size, most);
+    bytes_text((int64_t)limit, most);
     if (percent >= NEARLY_FULL)
         report_tell(&d->report, percent >= FULL ? LB_FINDING_ERROR : LB_FINDING_WARNING,
                     "keep fewer events (max_stream_length), or move to a folder made with a larger max_size",
@@ -192,33 +192,45 @@ static bool is_known(const processes *p, pid_t pid)
     return false;
 }
 
+/* Notes a process that has the folder open. */
+static void take_process(processes *p, pid_t pid)
+{
+    doctor *d = p->doctor;
+    char name[64], state;
+    if (pid <= 0 || pid == getpid() || p->count == MOST_PIDS || is_known(p, pid) || !look_at(pid, name, &state))
+        return;
+    p->pids[p->count++] = pid;
+    if (state == 'T' || state == 't')
+        report_tell(&d->report, LB_FINDING_WARNING,
+                    arena_printf(&d->report.memory, "kill -CONT %d, or end it: kill -9 %d", (int)pid, (int)pid),
+                    "process %d (%s) is stopped: what it has in hand stays undone, and what it locks is locked",
+                    (int)pid, name);
+}
+
 /* A line of LMDB's list of readers: process, thread, and the transaction whose view is open, or "-". */
 static int take_reader(const char *line, void *data)
 {
     processes *p = data;
     doctor *d = p->doctor;
-    char name[64], state, *rest;
-    long pid = strtol(line, &rest, 10);
+    char *rest;
+    pid_t pid = (pid_t)strtol(line, &rest, 10);
     rest += strspn(rest, " ");
     rest += strcspn(rest, " ");
     size_t view = strtoull(rest, NULL, 10); /* 0 for "-" */
-    if (pid <= 0 || pid == getpid() || p->count == MOST_PIDS || !look_at((pid_t)pid, name, &state))
-        return 0;
-    if (view && p->newest - view > OLD_VIEW)
+    if (view && p->newest - view > OLD_VIEW && pid != getpid())
         report_tell(&d->report, LB_FINDING_WARNING,
-                    arena_printf(&d->report.memory, "end it, if it hangs: kill %ld", pid),
-                    "process %ld (%s) has been reading since %zu changes ago: the file grows meanwhile", pid,
-                    name, p->newest - view);
-    if (is_known(p, (pid_t)pid))
-        return 0;
-    p->pids[p->count++] = (pid_t)pid;
-    if (state == 'T' || state == 't')
-        report_tell(
-            &d->report, LB_FINDING_WARNING,
-            arena_printf(&d->report.memory, "kill -CONT %ld, or end it: kill -9 %ld", pid, pid),
-            "process %ld (%s) is stopped: what it has in hand stays undone, and what it locks is locked", pid,
-            name);
+                    arena_printf(&d->report.memory, "end it, if it hangs: kill %d", (int)pid),
+                    "process %d has been reading since %zu changes ago: the file grows meanwhile", (int)pid,
+                    p->newest - view);
+    take_process(p, pid);
     return 0;
+}
+
+/* Who wrote last need not be among the readers, nor be there any longer. */
+static bool is_stopped(pid_t pid)
+{
+    char name[64], state;
+    return pid > 0 && look_at(pid, name, &state) && (state == 'T' || state == 't');
 }
 
 static lb_status check_processes(doctor *d, lb_error *error)
@@ -234,6 +246,9 @@ static lb_status check_processes(doctor *d, lb_error *error)
         p->newest = info.me_last_txnid;
         mdb_reader_list(d->store->parts[i].env, take_reader, p);
         stale += d->store->parts[i].stale;
+        pid_t writer = atomic_load(&d->store->shared->guards[i].holder);
+        if (is_stopped(writer))
+            take_process(p, writer);
     }
     if (stale)
         report_tell(&d->report, LB_FINDING_NOTE, NULL,
