@@ -2,37 +2,33 @@
  */
 #include "doctor.h"
 
-static int not_opened(doctor_printer *p, const char *found)
+static void tell_error(doctor_printer *p, const char *check, const char *found, const char *advice)
 {
-    const lb_finding finding = {.level = LB_FINDING_ERROR,
-                                .check = "bus",
-                                .found = found,
-                                .advice = "the rest can be checked when the bus can be opened"};
+    const lb_finding finding = {.level = LB_FINDING_ERROR, .check = check, .found = found, .advice = advice};
 
     doctor_print(&finding, p);
-    return CLI_OK;
 }
 
-static int check_bus(invocation *in, int check_ms, doctor_printer *p)
+static void check_bus(invocation *in, int check_ms, doctor_printer *p)
 {
     lb_error error = {0};
     lb_bus *bus = cli_try_open(in, (lb_options){0}, &error);
-    int code;
 
-    if (!bus)
-        return not_opened(p, error.message);
+    if (!bus) {
+        tell_error(p, "bus", error.message, "the rest can be checked when the bus can be opened");
+        return;
+    }
     lb_log_set_level(LB_LOG_CRITICAL); /* it is all in the findings */
-    code = set_up_without_serving(in, bus);
-    if (code == CLI_OK)
-        lb_diagnose(bus, check_ms, doctor_print, p);
+    if (set_up_without_serving(in, bus) != CLI_OK)
+        tell_error(p, "bus module", "it cannot be set up, for the reason printed apart", NULL);
+    lb_diagnose(bus, check_ms, doctor_print, p);
     lb_close(bus);
-    return code;
 }
 
 static int doctor(invocation *in)
 {
     doctor_printer printer;
-    int check_ms = 0, code = CLI_OK, end;
+    int check_ms = 0;
 
     if (in->count)
         return usage_error(in, "unexpected argument \"%s\"", in->arguments[0]);
@@ -40,9 +36,8 @@ static int doctor(invocation *in)
         return usage_error(in, "--timeout: expected seconds above 0, got \"%s\"", in->timeout);
     doctor_printer_open(&printer, in->json != NULL);
     if (doctor_check_process(in, doctor_print, &printer))
-        code = check_bus(in, check_ms, &printer);
-    end = doctor_printer_close(&printer, in);
-    return code == CLI_OK ? end : code;
+        check_bus(in, check_ms, &printer);
+    return doctor_printer_close(&printer, in);
 }
 
 static const flag flags[] = {
