@@ -52,10 +52,10 @@ const command cmd_doctor = {
     .summary = "Looks for what is wrong with the set-up.",
     .arguments = "",
     .details = "It checks this process, the transports and what lies on them, and says what to\n"
-               "do. Nothing is changed. The exit code is 0 when there is nothing but notes, 1\n"
-               "with warnings or errors.\n\n"
+               "do. Nothing is changed.\n\n"
                "  lightbus doctor --url redis://127.0.0.1:6379/0\n"
                "  lightbus doctor --json | jq '.findings[] | select(.level == \"error\")'\n",
+    .exit_codes = "0: nothing is wrong, 1: warnings or errors",
     .flags = flags,
     .run = doctor,
 };

@@ -51,9 +51,7 @@ static bool check_configuration(report *r, const invocation *in)
 
 #define PREFIX "LIGHTBUS_"
 
-/* Known to the program beside the options'. Those of the project's tests and benchmarks are nobody's mistake.
- */
-static const char *const other_variables[] = {"LIGHTBUS_CONFIG", "LIGHTBUS_MODULE"};
+/* Those of the project's tests and benchmarks are nobody's mistake. */
 static const char *const own_prefixes[] = {"LIGHTBUS_TEST_", "LIGHTBUS_BENCH_"};
 
 static void consider_options(suggestion *s, const option *o)
@@ -62,6 +60,16 @@ static void consider_options(suggestion *s, const option *o)
         suggestion_consider(s, slice_of(o->environment));
     for (const option *member = o->members; member && member->name; member++)
         consider_options(s, member);
+}
+
+/* Those of options, of commands, and the one that says where the options are. */
+static void consider_all(suggestion *s)
+{
+    suggestion_consider(s, slice_of("LIGHTBUS_CONFIG"));
+    consider_options(s, &config_options);
+    for (const command *const *c = cli_commands; *c; c++)
+        for (const term *variable = (*c)->environment; variable && variable->name; variable++)
+            suggestion_consider(s, slice_of(variable->name));
 }
 
 static void check_variable(report *r, lb_slice name)
@@ -73,9 +81,7 @@ static void check_variable(report *r, lb_slice name)
         if (name.size > strlen(own_prefixes[i]) &&
             memcmp(name.data, own_prefixes[i], strlen(own_prefixes[i])) == 0)
             return;
-    for (size_t i = 0; i < sizeof other_variables / sizeof *other_variables; i++)
-        suggestion_consider(&s, slice_of(other_variables[i]));
-    consider_options(&s, &config_options);
+    consider_all(&s);
     if (slice_equal(s.best, name))
         return;
     report_tell(r, LB_FINDING_WARNING, arena_printf(&r->memory, "unset %.*s", (int)name.size, name.data),
