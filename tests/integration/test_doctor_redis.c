@@ -413,7 +413,8 @@ static void missing_rights_are_named(void **state)
                    "docs/reference/urls.md");
     findings_free(&f);
     f = diagnose(as_user(s, "~shop* &* +@all"), 0);
-    assert_finding(&f, LB_FINDING_ERROR, "rights", "may not use the keys: rpc_expiry_key:*",
+    assert_finding(&f, LB_FINDING_ERROR, "rights",
+                   "may not use the keys: rpc_expiry_key:*, lightbus:results:*, schemas, schema:*",
                    "docs/reference/urls.md");
     findings_free(&f);
     f = diagnose(as_user(s, "~* &* +@all -client"), 0);

@@ -275,6 +275,16 @@ static lb_status make_check(doctor *d, size_t i, lb_error *error)
     return status == LB_OK ? checks[i].run(d, error) : status;
 }
 
+/* The server's place, with which messages begin, is that of all findings here. */
+static void tell_unchecked(doctor *d, lb_error *error)
+{
+    const char *place = d->redis->options.place;
+    size_t size = strlen(place);
+    if (strncmp(error->message, place, size) == 0 && strncmp(error->message + size, ": ", 2) == 0)
+        memmove(error->message, error->message + size + 2, strlen(error->message + size + 2) + 1);
+    report_unchecked(&d->report, error);
+}
+
 bool doctor_diagnose(void *self, int64_t check_ms, lb_finding_fn found, void *data)
 {
     redis *r = self;
@@ -289,7 +299,7 @@ bool doctor_diagnose(void *self, int64_t check_ms, lb_finding_fn found, void *da
         if (!connected)
             report_tell(&d.report, LB_FINDING_ERROR, advice_for(&d, &error), "%s", error.message);
         else if (status != LB_OK)
-            report_unchecked(&d.report, &error);
+            tell_unchecked(&d, &error);
     }
     conn_close(&d.conn);
     free(d.streams.items);

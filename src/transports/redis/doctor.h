@@ -30,6 +30,7 @@ typedef struct doctor {
     bool keys_known; /* the next three have been looked for */
     bool keys_cut;   /* there are more of them */
     key_list streams, dead, queues;
+    bool apis_known;  /* so have these: */
     key_list apis;    /* that have published a schema, now or before ... */
     key_list schemas; /* ... and those of them that have one now */
 } doctor;
@@ -56,10 +57,8 @@ int64_t doctor_info_number(const doctor *d, const char *name);
 lb_status doctor_config(doctor *d, const char *name, const char **value, lb_error *error);
 /* A command for the shell: redis-cli, how to reach this server, and what follows. */
 const char *doctor_command(doctor *d, const char *format, ...) LB_PRINTF(2, 3);
-/* Looks for the keys of the bus, once. */
-lb_status doctor_find_keys(doctor *d, lb_error *error);
-bool key_list_add(doctor *d, key_list *list, lb_slice key); /* a copy; false when memory is short */
-bool key_list_has(const key_list *list, lb_slice key);
+/* Looks for APIs and their schemas, once. */
+lb_status doctor_find_apis(doctor *d, lb_error *error);
 
 bool doctor_diagnose(void *self, int64_t check_ms, lb_finding_fn found, void *data);
 

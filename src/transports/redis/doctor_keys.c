@@ -7,7 +7,7 @@ enum { MOST_KEYS = 5000, TIMEOUTS_PASSED = 3, OVERDUE_MOST = 100, LONG_QUEUE = 1
 
 /* ---- Finding keys ----------------------------------------------------------------------------------- */
 
-bool key_list_has(const key_list *list, lb_slice key)
+static bool key_list_has(const key_list *list, lb_slice key)
 {
     for (size_t i = 0; i < list->count; i++)
         if (slice_equal(list->items[i], key))
@@ -15,7 +15,7 @@ bool key_list_has(const key_list *list, lb_slice key)
     return false;
 }
 
-bool key_list_add(doctor *d, key_list *list, lb_slice key)
+static bool key_list_add(doctor *d, key_list *list, lb_slice key)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 64;
@@ -54,10 +54,11 @@ static bool take_key(doctor *d, lb_slice key)
     return key_list_add(d, list, key);
 }
 
-/* ":stream", ":stream:dead" and ":rpc_queue" in one pattern. */
+/* ":stream", ":stream:dead" and ":rpc_queue" in one pattern. Half of the time is left for what is found. */
 static lb_status scan_keys(doctor *d, lb_error *error)
 {
     char cursor[24] = "0";
+    int64_t now = clock_now(), until = now + (d->deadline_ns - now) / 2;
     do {
         const reply *answer;
         command_of(&d->conn.out, "SCAN", cursor, "MATCH", "*:[sr][tp][rc]*", "COUNT", "1000", NULL);
@@ -72,43 +73,60 @@ static lb_status scan_keys(doctor *d, lb_error *error)
         for (const reply *key = reply_first(reply_first(answer)->next); key; key = key->next)
             if (!take_key(d, reply_text(key)))
                 return lb_error_set(error, LB_NO_MEMORY, "out of memory for keys");
-        if (clock_now() > d->deadline_ns)
+        if (clock_now() > until)
             d->keys_cut = true;
     } while (strcmp(cursor, "0") != 0 && !d->keys_cut);
     return LB_OK;
 }
 
-/* The set holds all names that were ever published, the strings those that have not expired. */
-static lb_status find_schemas(doctor *d, lb_error *error)
+/* All names that were ever published. */
+static lb_status list_apis(doctor *d, lb_error *error)
 {
     const reply *answer;
+    bool good = true;
+    d->apis.count = 0;
     command_of(&d->conn.out, "SMEMBERS", "schemas", NULL);
     lb_status status = doctor_ask(d, "listing schemas", &answer, error);
-    bool good = true;
-    for (const reply *name = reply_first(answer); name && good; name = name->next)
+    for (const reply *name = reply_first(answer); status == LB_OK && name && good; name = name->next)
         good = key_list_add(d, &d->apis, reply_text(name));
-    if (status != LB_OK || !good || !d->apis.count)
-        return good ? status : lb_error_set(error, LB_NO_MEMORY, "out of memory for schemas");
+    return good ? status : lb_error_set(error, LB_NO_MEMORY, "out of memory for schemas");
+}
+
+/* Those whose schema has not expired. */
+static lb_status list_schemas(doctor *d, lb_error *error)
+{
+    const reply *answer;
+    bool good = true;
+    d->schemas.count = 0;
     command_begin(&d->conn.out, d->apis.count + 1);
     command_str(&d->conn.out, "MGET");
     for (size_t i = 0; i < d->apis.count; i++)
         command_prefixed(&d->conn.out, "schema:", d->apis.items[i]);
-    status = doctor_ask(d, "loading schemas", &answer, error);
-    const reply *text = reply_first(answer);
+    lb_status status = doctor_ask(d, "loading schemas", &answer, error);
+    const reply *text = status == LB_OK ? reply_first(answer) : NULL;
     for (size_t i = 0; i < d->apis.count && text && good; i++, text = text->next)
         good = !reply_is_text(text) || key_list_add(d, &d->schemas, d->apis.items[i]);
     return good ? status : lb_error_set(error, LB_NO_MEMORY, "out of memory for schemas");
 }
 
-lb_status doctor_find_keys(doctor *d, lb_error *error)
+lb_status doctor_find_apis(doctor *d, lb_error *error)
+{
+    if (d->apis_known)
+        return LB_OK;
+    lb_status status = list_apis(d, error);
+    if (status == LB_OK && d->apis.count)
+        status = list_schemas(d, error);
+    d->apis_known = status == LB_OK;
+    return status;
+}
+
+/* Looks for the keys of the bus, once. */
+static lb_status find_keys(doctor *d, lb_error *error)
 {
     if (d->keys_known)
         return LB_OK;
     d->keys_cut = false;
-    d->apis.count = d->schemas.count = 0;
-    lb_status status = find_schemas(d, error);
-    if (status == LB_OK)
-        status = scan_keys(d, error);
+    lb_status status = scan_keys(d, error);
     d->keys_known = status == LB_OK;
     return status;
 }
@@ -197,7 +215,7 @@ static lb_status find_overdue(doctor *d, group_facts *g, lb_error *error)
 lb_status check_groups(doctor *d, lb_error *error)
 {
     size_t groups = 0, looked_at = 0;
-    lb_status status = doctor_find_keys(d, error);
+    lb_status status = find_keys(d, error);
     for (; looked_at < d->streams.count && status == LB_OK && clock_now() < d->deadline_ns; looked_at++) {
         found_group *first;
         status = groups_of(d, d->streams.items[looked_at], &first, error);
@@ -233,7 +251,7 @@ static lb_status length_of(doctor *d, const char *command, lb_slice key, int64_t
 
 lb_status check_dead_letters(doctor *d, lb_error *error)
 {
-    lb_status status = doctor_find_keys(d, error);
+    lb_status status = find_keys(d, error);
     for (size_t i = 0; i < d->dead.count && status == LB_OK; i++) {
         int64_t length = 0;
         lb_slice key = d->dead.items[i];
@@ -251,7 +269,9 @@ lb_status check_dead_letters(doctor *d, lb_error *error)
 lb_status check_queues(doctor *d, lb_error *error)
 {
     int64_t waiting = 0;
-    lb_status status = doctor_find_keys(d, error);
+    lb_status status = find_keys(d, error);
+    if (status == LB_OK)
+        status = doctor_find_apis(d, error);
     for (size_t i = 0; i < d->queues.count && status == LB_OK; i++) {
         int64_t length = 0;
         lb_slice api = api_of(d->queues.items[i]);
@@ -276,7 +296,7 @@ lb_status check_queues(doctor *d, lb_error *error)
 
 lb_status check_published(doctor *d, lb_error *error)
 {
-    lb_status status = doctor_find_keys(d, error);
+    lb_status status = doctor_find_apis(d, error);
     for (size_t i = 0; i < d->apis.count && status == LB_OK; i++)
         if (!key_list_has(&d->schemas, d->apis.items[i]))
             report_tell(&d->report, LB_FINDING_NOTE,

@@ -51,9 +51,12 @@ typedef struct rights {
     buffer forbidden, missing, lesser, keys, apis, writes; /* lists, for people */
 } rights;
 
+/* Of neighbours that are the same, one. */
 static void add(buffer *list, lb_slice name)
 {
-    if (list->size < LONGEST_LIST)
+    bool again = list->size >= name.size &&
+                 slice_equal((lb_slice){list->data + list->size - name.size, name.size}, name);
+    if (list->size < LONGEST_LIST && !again)
         buffer_printf(list, "%s%.*s", list->size ? ", " : "", (int)name.size, name.data);
 }
 
@@ -204,7 +207,7 @@ lb_status check_rights(doctor *d, lb_error *error)
     rights r = {.doctor = d};
     lb_error ignored = {0};
     lb_status status = try_commands(&r, error);
-    if (status == LB_OK && doctor_find_keys(d, &ignored) == LB_OK)
+    if (status == LB_OK && doctor_find_apis(d, &ignored) == LB_OK)
         status = try_apis(&r, error);
     if (status == LB_OK)
         tell(&r);
