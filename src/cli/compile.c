@@ -174,8 +174,8 @@ static bool is_listed(const words *w, const char *word)
     return false;
 }
 
-/* Preprocessed text says where its lines come from: # LINE "FILE" FLAGS, where 3 marks headers of the system.
- */
+/* Preprocessed text says where its lines come from: # LINE "FILE" FLAGS, where 3 marks headers of the system. A
+ * name in <> is no file, and one with a slash at its end is the working directory. */
 static void add_inclusions(words *inputs, const char *text, size_t size)
 {
     buffer name = {0};
@@ -189,7 +189,7 @@ static void add_inclusions(words *inputs, const char *text, size_t size)
         if (!quote || quote[1] == '<' || memchr(last, '3', (size_t)(stop - last)))
             continue;
         read_name(&name, quote + 1, stop);
-        if (buffer_text(&name) && name.size && !is_listed(inputs, name.data))
+        if (buffer_text(&name) && name.size && name.data[name.size - 1] != '/' && !is_listed(inputs, name.data))
             words_add(inputs, name.data);
     }
     buffer_free(&name);

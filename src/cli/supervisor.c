@@ -386,7 +386,7 @@ static void replace(supervisor *s, slot *worker, pid_t pid, bool was_ready, int 
     }
     delay = backoff_ms(worker->failures++, BACKOFF_MS, MOST_BACKOFF_MS);
     worker->start_at = clock_in_ms(delay);
-    snprintf(what_next, sizeof what_next, "; another one starts in %.1f s", (double)delay / 1000);
+    snprintf(what_next, sizeof what_next, "; restarting in %.1f s", (double)delay / 1000);
     log_end(worker, pid, status, what_next);
 }
 

@@ -185,7 +185,7 @@ static void a_worker_that_is_killed_is_replaced(void **state)
     find_workers(after, 2, named(before, 2, "web-2")->pid); /* all calls are answered meanwhile */
     assert_int_equal(named(after, 2, "web-1")->pid, named(before, 2, "web-1")->pid);
     assert_int_not_equal(named(after, 2, "web-2")->pid, named(before, 2, "web-2")->pid);
-    snprintf(line, sizeof line, "worker 2 (pid %d) was killed by SIGKILL; another one starts in 0.1 s\n",
+    snprintf(line, sizeof line, "worker 2 (pid %d) was killed by SIGKILL; restarting in 0.1 s\n",
              (int)named(before, 2, "web-2")->pid);
     program_expect(p, line, DEADLINE_MS);
     cli_stop(p);
@@ -205,10 +205,10 @@ static void a_crash_and_an_exit_are_told(void **state)
     program_expect(p, "was killed by SIGSEGV", DEADLINE_MS);
     find_workers(&next, 1, worker.pid);
     tell("test.run.leave");
-    program_expect(p, "ended with exit code 3; another one starts in", DEADLINE_MS);
+    program_expect(p, "ended with exit code 3; restarting in", DEADLINE_MS);
     find_workers(&worker, 1, next.pid);
     kill(worker.pid, SIGTERM);
-    program_expect(p, ") ended; another one starts in", DEADLINE_MS);
+    program_expect(p, ") ended; restarting in", DEADLINE_MS);
     find_workers(&next, 1, worker.pid);
     cli_stop(p);
 }
@@ -216,7 +216,7 @@ static void a_crash_and_an_exit_are_told(void **state)
 /* The announced delay of each start. */
 static void assert_growing_delays(const char *output, int count)
 {
-    static const char before[] = "another one starts in ";
+    static const char before[] = "restarting in ";
     const char *at = output;
     double most = 0.1;
 
@@ -275,7 +275,7 @@ static void one_that_does_not_start_leaves_the_others_alone(void **state)
     find_workers(before, 2, 0);
     write_file(c.folder, "closed", "");
     kill(before[0].pid, SIGKILL);
-    program_expect_times(p, "ended with exit code 1; another one starts in", 6, DEADLINE_MS);
+    program_expect_times(p, "ended with exit code 1; restarting in", 6, DEADLINE_MS);
     assert_int_equal(ask().pid, before[1].pid);
     snprintf(path, sizeof path, "%s/closed", c.folder);
     assert_int_equal(unlink(path), 0);

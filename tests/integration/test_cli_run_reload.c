@@ -326,7 +326,7 @@ static void a_crash_is_recovered_from(void **state)
     p = start();
     before = ask().pid;
     kill(before, SIGKILL);
-    program_expect(p, "was killed by SIGKILL; another one starts in", DEADLINE_MS);
+    program_expect(p, "was killed by SIGKILL; restarting in", DEADLINE_MS);
     assert_int_not_equal(ask().pid, before);
     cli_stop(p);
 }
