@@ -10,7 +10,7 @@
 static lb_log_fn log_callback;
 static void *log_callback_data;
 static int log_level = LB_LOG_INFO;
-static const char *log_prefix = "";
+static char log_prefix[16];
 
 void lb_log_to(lb_log_fn log, void *data)
 {
@@ -26,7 +26,7 @@ void lb_log_set_level(lb_log_level level)
 
 lb_log_level lb_log_get_level(void) { return (lb_log_level)__atomic_load_n(&log_level, __ATOMIC_RELAXED); }
 
-void log_set_prefix(const char *prefix) { log_prefix = prefix; }
+void log_set_prefix(const char *prefix) { snprintf(log_prefix, sizeof log_prefix, "%s", prefix); }
 
 static void log_to_stderr(lb_log_level level, const char *message)
 {

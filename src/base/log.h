@@ -4,8 +4,8 @@
 
 #include <lightbus/log.h>
 
-/* What the default log writes before each message, such as "[2] ". The text is borrowed for good. Before
- * threads start. */
+/* What the default log writes before each message, such as "[2] "; at most 15 bytes of it. Before threads
+ * start. */
 void log_set_prefix(const char *prefix);
 
 #endif

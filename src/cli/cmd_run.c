@@ -196,6 +196,7 @@ const command cmd_run = {
     .name = "run",
     .summary = "Serves APIs and listens to events until SIGINT or SIGTERM.",
     .arguments = "",
+    .details = "With --processes or --reload, SIGHUP starts all workers anew, one after the other.\n",
     .module_details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
                       "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
                       "~/.cache/lightbus.\n",

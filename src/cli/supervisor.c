@@ -115,7 +115,7 @@ static const char *keep(const supervisor *s, const char *text)
 static bool become_worker(supervisor *s, const slot *worker, role *r)
 {
     const built *b = &s->program.built;
-    const char *prefix = s->count > 1 ? arena_printf(s->memory, "[%d] ", worker->number) : "";
+    char prefix[16];
 
     leave_terminal_signals();
     s->in->service_name = keep(s, s->service);
@@ -131,10 +131,10 @@ static bool become_worker(supervisor *s, const slot *worker, role *r)
         .object = s->in->setup ? NULL : keep(s, b->object),
     };
     s->ready[1] = -1; /* it is the worker's now */
-    if (!prefix || !s->in->process_name || !s->in->service_name)
-        return false;
-    log_set_prefix(prefix);
-    return true;
+    snprintf(prefix, sizeof prefix, "[%d] ", worker->number);
+    if (s->count > 1)
+        log_set_prefix(prefix);
+    return s->in->process_name && s->in->service_name;
 }
 
 void role_tell_ready(const role *r)

@@ -4,6 +4,8 @@
  * gone. */
 #include "watch.h"
 
+#include <lightbus/log.h>
+
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -80,12 +82,15 @@ static bool add_one(watch *w, const char *path)
     name = basename(strcpy(for_name, path));
     if (is_watched(w, folder, name) || !room_for_one(w))
         return false;
-    file = (struct watched){strdup(folder), strdup(name), watch_folder(w, folder)};
+    file = (struct watched){.folder = strdup(folder), .name = strdup(name)};
     if (!file.folder || !file.name) {
         free(file.folder);
         free(file.name);
         return false;
     }
+    file.wd = watch_folder(w, folder);
+    if (file.wd < 0 && errno != ENOENT && errno != ENOTDIR)
+        lb_log(LB_LOG_WARNING, "changes in the folder \"%s\" are not noticed: %s", folder, strerror(errno));
     w->files[w->count++] = file;
     return true;
 }
