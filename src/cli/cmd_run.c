@@ -183,9 +183,9 @@ static const flag flags[] = {
     {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 'b', true},
     {"schema", "PATH", "load schemas: a file, a folder, or - (stdin)", offsetof(invocation, schema), 'm',
      false},
-    {"only", "FEATURES", "of rpcs,events,tasks only these (LIGHTBUS_FEATURES)", offsetof(invocation, only), 'o',
-     false},
-    {"skip", "FEATURES", "all of rpcs,events,tasks but these", offsetof(invocation, skip), 'k', false},
+    {"only", "rpcs|events|tasks[,...]", "these features alone (LIGHTBUS_FEATURES)", offsetof(invocation, only),
+     'o', false},
+    {"skip", "rpcs|events|tasks[,...]", "all features but these", offsetof(invocation, skip), 'k', false},
     {"processes", "N", "N workers; one that ends is replaced", offsetof(invocation, processes), 0, false},
     {"reload", NULL, "start anew when the bus module's files change", offsetof(invocation, reload), 0, true},
     {"dry-run", NULL, "show what would be served, check it, and end", offsetof(invocation, dry_run), 0, false},
@@ -194,6 +194,7 @@ static const flag flags[] = {
 
 static const term environment[] = {
     {"LIGHTBUS_MODULE", "the bus module, where --bus is not given"},
+    {"LIGHTBUS_FEATURES", "the features, where neither --only nor --skip is given"},
     {"CC, CFLAGS", "the compiler of a bus.c, and flags for it; cc and none if they are not set"},
     {"XDG_CACHE_HOME", "the folder in which lightbus/ with the compiled modules is kept; else ~/.cache"},
     {NULL, NULL},
@@ -208,7 +209,8 @@ const command cmd_run = {
     .name = "run",
     .summary = "Serves APIs and listens to events until SIGINT or SIGTERM.",
     .arguments = "",
-    .details = "With --processes or --reload, SIGHUP starts all workers anew, one after the other.\n",
+    .details = "With --processes or --reload, SIGHUP starts the workers anew, one after the\n"
+               "other; on a terminal it ends them.\n",
     .module_details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
                       "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
                       "~/.cache/lightbus.\n",

@@ -213,6 +213,22 @@ static void a_crash_and_an_exit_are_told(void **state)
     cli_stop(p);
 }
 
+static void s11_the_next_one_takes_up_its_events(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    program *p;
+
+    write_service(1, "");
+    write_file(c.folder, "crash", "");
+    p = START(&c, "run", "--processes", "2", "-s", "ours"); /* names are random, and yet stay the same */
+    program_expect_times(p, "Ready.", 2, DEADLINE_MS);
+    assert_ok(lb_fire(client, "test.run.said", LB_ARGS(LB("text", "hello")), &error), &error);
+    program_expect(p, "was killed by SIGKILL", DEADLINE_MS);
+    wait_until(file_exists("heard"), DEADLINE_MS); /* less than the acknowledgement timeout */
+    cli_stop(p);
+}
+
 /* The announced delay of each start. */
 static void assert_growing_delays(const char *output, int count)
 {
@@ -476,6 +492,7 @@ int main(void)
         service_test(workers_end_with_a_supervisor_that_is_killed),
         service_test(a_worker_that_is_killed_is_replaced),
         service_test(a_crash_and_an_exit_are_told),
+        service_test(s11_the_next_one_takes_up_its_events),
         service_test(a_crash_loop_slows_down),
         service_test(what_never_starts_ends),
         service_test(one_that_does_not_start_leaves_the_others_alone),
