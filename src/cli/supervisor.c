@@ -553,6 +553,7 @@ static bool has_ended(const supervisor *s)
 
 /* ---- From beginning to end -------------------------------------------------------------------------- */
 
+/* They stay blocked in the supervisor to the end: one signal too many must not change its exit code. */
 static bool take_over_signals(supervisor *s)
 {
     struct sigaction hup;
@@ -629,8 +630,6 @@ int supervise(invocation *in, int count, bool reload, arena *memory, role *r)
     if (worker && !become_worker(&s, worker, r))
         s.code = CLI_FAILURE;
 out:
-    if (!worker)
-        sigprocmask(SIG_SETMASK, &s.mask_before, NULL);
     tear_down(&s);
     return s.code;
 }
