@@ -161,8 +161,8 @@ static int run(invocation *in)
 {
     role r = {.ready = -1};
     arena memory = {0};
-    unsigned left_out;
-    int count, code;
+    unsigned left_out = 0;
+    int count = 1, code;
     bool supervised = (in->processes || in->reload) && !in->dry_run;
 
     if (in->count)
