@@ -290,7 +290,7 @@ static void a_setup_that_fails_waits_for_a_change(void **state)
     program_expect(p, "ended with exit code 1; the next change of a file starts another one\n", DEADLINE_MS);
     write_service(3, "");
     wait_for_version(3);
-    assert_int_equal(starts(), 3);
+    assert_in_range(starts(), 3, 4); /* the failing one again, if it was saved while it was being looked at */
     cli_stop(p);
 }
 
