@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../base/shared_object.h"
+
 static const char entry_point[] = "lb_status lb_setup(lb_bus *bus, lb_error *error)";
 
 static bool is_file(const char *path)
@@ -78,12 +80,12 @@ lb_status module_build(arena *memory, const char *path, words *inputs, const cha
 lb_status module_open(const char *object, const char *path, lb_setup_fn *setup, lb_error *error)
 {
     void *module, *symbol;
+    lb_error why = {0};
 
-    module = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    if (!module)
+    if (shared_object_open(object, &module, &why) != LB_OK)
         return lb_error_set(error, LB_CONFIG,
                             "cannot load \"%s\", expected a bus.c or a shared object with lb_setup: %s", path,
-                            dlerror());
+                            why.message);
     symbol = dlsym(module, "lb_setup");
     if (!symbol) {
         dlclose(module);
