@@ -340,13 +340,33 @@ static void s3_an_answer_that_never_comes_times_out(void **state)
 {
     fixture *f = *state;
     lb_error error = {0};
-    redis_server *server = redis_server_start(NULL); /* its worker owes an answer: its clean stop would wait */
+    redis_server *server = redis_server_start(NULL);
     pid_t pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = f->shared});
     lb_bus *bus = client_open(server->url, 300);
     assert_status(lb_call(bus, "calc.never_answer", LB_NO_ARGS, NULL, &error), LB_TIMEOUT, &error);
     assert_int_equal(call_int(bus, "calc.add", LB_ARGS(LB("a", 1), LB("b", 2))), 3);
     lb_close(bus);
-    worker_crash(pid);
+    worker_stop(pid);
+    redis_server_stop(server);
+}
+
+static void a_stop_waits_for_owed_answers_as_long_as_somebody_wants_them(void **state)
+{
+    fixture *f = *state;
+    lb_error error = {0};
+    redis_server *server = redis_server_start(NULL);
+    lb_bus *owing = client_open(server->url, 600), *bus = client_open(server->url, 600);
+    assert_ok(setup(owing, f->shared, &error), &error);
+    assert_ok(lb_start(owing, &error), &error);
+    lb_pending *call = lb_call_begin(bus, "calc.defer", LB_NO_ARGS, NULL, &error);
+    lb_pending *lost = lb_call_begin(bus, "calc.never_answer", LB_NO_ARGS, NULL, &error);
+    assert_status(lb_call_end(lost, NULL, &error), LB_TIMEOUT, &error);
+    assert_ok(lb_call_end(call, NULL, &error), &error);
+    int64_t begin = support_now_ms();
+    assert_ok(lb_stop(owing, 60000, &error), &error); /* what is owed still is wanted by nobody */
+    assert_true(support_now_ms() - begin < 30000);
+    lb_close(bus);
+    lb_close(owing);
     redis_server_stop(server);
 }
 
@@ -382,6 +402,7 @@ int main(void)
         cmocka_unit_test(s5_a_result_that_breaks_its_schema_is_an_error),
         cmocka_unit_test(a_deferred_answer_comes_from_another_thread),
         cmocka_unit_test(s3_an_answer_that_never_comes_times_out),
+        cmocka_unit_test(a_stop_waits_for_owed_answers_as_long_as_somebody_wants_them),
         cmocka_unit_test(a_service_that_calls_itself_gets_its_answer),
         cmocka_unit_test(s7_the_deadline_is_passed_on_to_inner_calls),
     };
