@@ -1,6 +1,7 @@
 /* Workers and clients of a local bus, killed with SIGKILL at random moments and started again (S1, S10): every
  * event that was fired with LB_OK is handled by each listener, no call is executed twice, nobody hangs, and the
- * folder is sound and small afterwards. 6 seconds each; LIGHTBUS_KILL_SECONDS makes it longer. */
+ * folder is sound and small afterwards. 6 seconds each; LIGHTBUS_KILL_SECONDS makes it longer,
+ * LIGHTBUS_KILL_TEST (a pattern of names) chooses. */
 #include "worker.h"
 
 #include <stdio.h>
@@ -215,12 +216,22 @@ static void s1_s10_also_where_each_fire_is_synced(void **state)
     kill_at_random("&durability=disk");
 }
 
+static void s1_s10_also_where_there_are_no_futexes(void **state)
+{
+    (void)state;
+    setenv("LIGHTBUS_WAKING", "semaphore", 1);
+    kill_at_random("");
+    unsetenv("LIGHTBUS_WAKING");
+}
+
 int main(void)
 {
     lb_log_set_level(LB_LOG_ERROR);
+    cmocka_set_test_filter(getenv("LIGHTBUS_KILL_TEST")); /* one of them, for long runs */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(s1_s10_processes_may_be_killed_at_any_moment),
         cmocka_unit_test(s1_s10_also_where_each_fire_is_synced),
+        cmocka_unit_test(s1_s10_also_where_there_are_no_futexes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,13 @@ static lb_status make_guards(struct wake_file *w, lb_error *error)
     return result ? lb_error_set(error, LB_SYSTEM, "a mutex between processes: %s", strerror(result)) : LB_OK;
 }
 
+static lb_status check_way(const store *s, lb_error *error)
+{
+    lb_error why = {0};
+    lb_status status = wake_table_check(s->wake, &why);
+    return status == LB_OK ? LB_OK : lb_error_set(error, status, "%s: %s", s->path, why.message);
+}
+
 /* Maps it. We are alone, or it was written by somebody of the same format. */
 static lb_status map_wake_file(store *s, bool alone, lb_error *error)
 {
@@ -217,7 +224,7 @@ static lb_status map_wake_file(store *s, bool alone, lb_error *error)
     if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != STORE_FORMAT))
         return lb_error_set(error, LB_UNSUPPORTED, "%s/wake: of format %u, and in use; this Lightbus knows %d",
                             s->path, s->shared->head.format, STORE_FORMAT);
-    return LB_OK;
+    return alone ? LB_OK : check_way(s, error);
 }
 
 static bool same_boot(const store *s, const char boot[40])
@@ -265,6 +272,8 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
     memcpy(s->shared->head.boot, boot, 40);
     s->shared->head.format = STORE_FORMAT;
     status = make_guards(s->shared, error);
+    if (status == LB_OK)
+        status = wake_table_init(s->wake, error);
     memcpy(s->shared->head.magic, wake_magic, 8);
     return status;
 }

@@ -2,7 +2,7 @@
  *
  *     events, events-lock   LMDB: streams, groups, pending entries, dead letters
  *     calls, calls-lock     LMDB: calls, results, schemas; forgotten when the machine restarts
- *     wake                  mapped: the guards of the two databases, and futex words (wake.h)
+ *     wake                  mapped: the guards of the two databases, and what threads sleep on (wake.h)
  *     open                  locked while a process opens the folder
  *
  * Each database is one table; the first byte of a key tells what its record is. Only who holds a database's

@@ -75,7 +75,7 @@ uint64_t unique_number(void)
 /* ---- Guards ----------------------------------------------------------------------------------------- */
 
 /* Tries again after each release. A holder that was killed releases nothing: it is found by trying. */
-static int lock_until(struct guard *g, int64_t until_ns)
+static int lock_until(store *s, struct guard *g, int64_t until_ns)
 {
     int result;
     for (;;) {
@@ -84,7 +84,7 @@ static int lock_until(struct guard *g, int64_t until_ns)
         int64_t look_again = clock_in_ms(GUARD_LOOK_MS);
         if (result != EBUSY || clock_now() >= until_ns)
             return result;
-        wake_word_wait(&g->released, seen, look_again < until_ns ? look_again : until_ns);
+        wake_word_wait(s->wake, &g->released, seen, look_again < until_ns ? look_again : until_ns);
     }
 }
 
@@ -94,7 +94,7 @@ static lb_status guard_lock(store *s, store_part part, int64_t deadline_ns, lb_e
     int result = pthread_mutex_trylock(&g->mutex);
     if (result == EBUSY) {
         int64_t least = clock_in_ms(GUARD_LEAST_MS), most = clock_in_ms(GUARD_MOST_MS);
-        result = lock_until(g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
+        result = lock_until(s, g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
     }
     if (result == EOWNERDEAD) /* LMDB drops what it had begun */
         result = pthread_mutex_consistent(&g->mutex);
@@ -114,7 +114,7 @@ static void guard_unlock(store *s, store_part part)
 {
     struct guard *g = &s->shared->guards[part];
     pthread_mutex_unlock(&g->mutex);
-    wake_word_wake(&g->released, 1);
+    wake_word_wake(s->wake, &g->released, 1);
 }
 
 /* ---- Room ------------------------------------------------------------------------------------------- */
