@@ -282,7 +282,7 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0"};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
     const lb_event_message *events, *first, *second;
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "presence.h"
+
 enum { MOST_LOOKED_AT = 4096 }; /* entries in one view, wanted or not */
 
 typedef struct past {
@@ -406,22 +408,6 @@ typedef struct lag_search {
     int result;
 } lag_search;
 
-static int count_pending(const lag_search *search, uint64_t stream_id, uint64_t group_id, int64_t *count)
-{
-    MDB_cursor *cursor;
-    key prefix = key_2(KEY_PENDING, stream_id, group_id);
-    MDB_val k = key_val(&prefix), v;
-    int result = mdb_cursor_open(search->txn, search->table, &cursor);
-    if (result)
-        return result;
-    *count = 0;
-    result = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-    for (; result == 0 && key_within(&k, &prefix); result = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-        ++*count;
-    mdb_cursor_close(cursor);
-    return result == MDB_NOTFOUND ? 0 : result;
-}
-
 static int count_dead(const lag_search *search, lb_slice name, int64_t *count)
 {
     buffer dead = {0};
@@ -445,16 +431,20 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
     if (v->mv_size < sizeof g)
         return MDB_CORRUPTED;
     memcpy(&g, v->mv_data, sizeof g);
+    presence p;
+    int result = presence_of(search->txn, search->table, stream_id, key_number(k, 1), &p);
+    if (result)
+        return result;
     uint64_t delivered = g.cursor + 1 < state->first ? state->first - 1 : g.cursor;
     lb_group_lag lag = {
         .group = {(const char *)v->mv_data + sizeof g, v->mv_size - sizeof g},
         .api_name = search->api_name,
         .event_name = event_name,
         .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
-        .consumers = -1, /* nobody registers here */
+        .consumers = (int64_t)p.listeners,
         .dead_letters = dead,
     };
-    int result = count_pending(search, stream_id, key_number(k, 1), &lag.pending);
+    result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)
         search->found(&lag, search->data);
     return result;

@@ -16,6 +16,7 @@
 #include "check.h"
 #include "folder.h"
 #include "key.h"
+#include "presence.h"
 #include "stream.h"
 
 enum { MOST_READERS = 4096 };
@@ -271,6 +272,7 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
     memset(s->shared, 0, sizeof *s->shared);
     memcpy(s->shared->head.boot, boot, 40);
     s->shared->head.format = STORE_FORMAT;
+    s->shared->groups_swept_at = clock_now();
     status = make_guards(s->shared, error);
     if (status == LB_OK)
         status = wake_table_init(s->wake, error);
@@ -354,6 +356,8 @@ static lb_status open_files(store *s, const local_options *o, bool must_be_alone
         status = store_set_durable(s, error);
     if (status == LB_OK && rebooted)
         status = streams_end_leases(s, error);
+    if (status == LB_OK && alone)
+        status = presence_begin(s, error);
     if (status == LB_OK && flock(s->wake_fd, LOCK_SH) != 0)
         status = lb_error_set(error, LB_SYSTEM, "%s/wake: flock: %s", s->path, strerror(errno));
     return status;

@@ -50,7 +50,7 @@ struct wake_head {
 struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
-    _Atomic int64_t sweep_at;
+    _Atomic int64_t sweep_at, groups_swept_at;
     atomic_bool gone; /* somebody has removed the folder: it is to be opened again */
     struct guard {
         pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */

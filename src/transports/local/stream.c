@@ -252,22 +252,42 @@ int group_put(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id
     return put_named(txn, table, &k, g, sizeof *g, name);
 }
 
-int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
+int group_count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, int64_t *count)
 {
     MDB_cursor *cursor;
-    key name = key_2(KEY_GROUP, stream_id, group_id), prefix = key_2(KEY_PENDING, stream_id, group_id);
-    MDB_val k = key_val(&name), v;
-    int result = mdb_del(txn, table, &k, NULL);
-    if (result == MDB_NOTFOUND)
-        result = 0;
-    if (result || (result = mdb_cursor_open(txn, table, &cursor)) != 0)
+    key prefix = key_2(KEY_PENDING, stream_id, group_id);
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
         return result;
-    k = key_val(&prefix);
+    *count = 0;
+    result = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; result == 0 && key_within(&k, &prefix); result = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
+        ++*count;
+    mdb_cursor_close(cursor);
+    return result == MDB_NOTFOUND ? 0 : result;
+}
+
+static int remove_within(MDB_txn *txn, MDB_dbi table, key prefix)
+{
+    MDB_cursor *cursor;
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
     for (int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
          more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
         result = mdb_cursor_del(cursor, 0);
     mdb_cursor_close(cursor);
     return result;
+}
+
+int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
+{
+    int result = remove_within(txn, table, key_2(KEY_GROUP, stream_id, group_id));
+    if (result == 0)
+        result = remove_within(txn, table, key_2(KEY_LISTENER, stream_id, group_id));
+    return result ? result : remove_within(txn, table, key_2(KEY_PENDING, stream_id, group_id));
 }
 
 /* ---- Pending entries -------------------------------------------------------------------------------- */

@@ -54,7 +54,8 @@ lb_status stream_position(const transaction *t, uint64_t id, const stream *s, co
 int group_get(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, group *g);
 int group_put(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, lb_slice name,
               const group *g);
-/* Removes the group with its pending entries. */
+int group_count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, int64_t *count);
+/* Removes the group with its pending entries and its listeners' records. */
 int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id);
 
 /* False: the record is damaged. */
