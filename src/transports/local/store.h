@@ -37,7 +37,8 @@ typedef struct database {
     int fd;
     size_t page_size;
     uint64_t map_size;
-    uint64_t allocated; /* bytes of the file known to be there; under the guard */
+    uint64_t allocated;        /* bytes of the file known to be there; under the guard */
+    _Atomic int64_t looked_ns; /* when its size was looked at last, on the coarse clock */
 } database;
 
 struct wake_head {
@@ -51,7 +52,8 @@ struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
     _Atomic int64_t sweep_at, groups_swept_at;
-    atomic_bool gone; /* somebody has removed the folder: it is to be opened again */
+    _Atomic uint64_t sizes[STORE_PARTS]; /* of the files, as seen last */
+    atomic_bool gone;                    /* somebody has removed the folder: it is to be opened again */
     struct guard {
         pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
         wake_word released;
