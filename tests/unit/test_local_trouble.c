@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -226,7 +227,8 @@ typedef struct part {
 
 static bool become(uid_t user, gid_t group)
 {
-    return geteuid() == 0 && setgroups(0, NULL) == 0 && setgid(group) == 0 && setuid(user) == 0;
+    return geteuid() == 0 && setgroups(0, NULL) == 0 && setgid(group) == 0 && setuid(user) == 0 &&
+           prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; /* which the kernel forgets with the user */
 }
 
 static int refused_as_other(void *data)

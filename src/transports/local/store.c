@@ -222,9 +222,9 @@ static lb_status map_wake_file(store *s, bool alone, lb_error *error)
         return lb_error_set(error, LB_SYSTEM, "%s/wake: mmap: %s", s->path, strerror(errno));
     s->shared = at;
     s->wake = &s->shared->table;
-    if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != STORE_FORMAT))
+    if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != WAKE_FORMAT))
         return lb_error_set(error, LB_UNSUPPORTED, "%s/wake: of format %u, and in use; this Lightbus knows %d",
-                            s->path, s->shared->head.format, STORE_FORMAT);
+                            s->path, s->shared->head.format, WAKE_FORMAT);
     return alone ? LB_OK : check_way(s, error);
 }
 
@@ -271,7 +271,7 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
         return status;
     memset(s->shared, 0, sizeof *s->shared);
     memcpy(s->shared->head.boot, boot, 40);
-    s->shared->head.format = STORE_FORMAT;
+    s->shared->head.format = WAKE_FORMAT;
     s->shared->groups_swept_at = clock_now();
     status = make_guards(s->shared, error);
     if (status == LB_OK)
