@@ -67,8 +67,6 @@ int64_t wall_clock_ms(void);
 /* The machine has been started again since: all leases are over. */
 lb_status streams_end_leases(store *s, lb_error *error);
 
-/* 2026-11-22[T14:00[:05[.123]][Z|+01:00]], UTC where no zone is given. */
-bool time_parse(const char *text, int64_t *ms);
 /* "MILLISECONDS-NUMBER" */
 size_t native_id_text(char out[NATIVE_ID_SIZE], int64_t time_ms, uint64_t number);
 bool native_id_parse(lb_slice text, int64_t *time_ms, uint64_t *number);
