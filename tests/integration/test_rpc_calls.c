@@ -154,33 +154,9 @@ static lb_status setup(lb_bus *bus, void *data, lb_error *error)
     return lb_register(bus, &calc, data, error);
 }
 
-typedef struct fixture {
-    redis_server *server;
-    shared *shared;
-    pid_t worker;
-    lb_bus *bus;
-} fixture;
+typedef served fixture;
 
-static int start(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->server = redis_server_start(NULL);
-    f->shared = shared_memory(sizeof *f->shared);
-    f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup, .data = f->shared});
-    f->bus = client_open(f->server->url, 0);
-    *state = f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture *f = *state;
-    lb_close(f->bus);
-    worker_stop(f->worker);
-    redis_server_stop(f->server);
-    free(f);
-    return 0;
-}
+static int start(void **state) { return served_start(state, setup, sizeof(shared), 0); }
 
 static int64_t call_int(lb_bus *bus, const char *name, const lb_arg *args)
 {
@@ -307,7 +283,7 @@ static void s5_a_result_that_breaks_its_schema_is_an_error(void **state)
     assert_true(status == LB_REMOTE_ERROR || status == LB_INVALID_RESULT);
     assert_null(result);
     assert_contains(error.message, "int");
-    assert_int_equal(shared_get(&f->shared->return_status), LB_INVALID_RESULT);
+    assert_int_equal(shared_get(&((shared *)f->shared)->return_status), LB_INVALID_RESULT);
     assert_int_equal(call_int(f->bus, "calc.add", LB_ARGS(LB("a", 1), LB("b", 2))), 3);
     assert_true(child_runs(f->worker));
 }
@@ -408,9 +384,10 @@ static void s7_the_deadline_is_passed_on_to_inner_calls(void **state)
     lb_pending *call = lb_call_begin(f->bus, "calc.outer_wait", LB_NO_ARGS, &options, &error);
     assert_non_null(call);
     lb_call_end(call, NULL, &error); /* a race of two timeouts: what counts is below */
-    wait_until(shared_get(&f->shared->inner_took_ms) > 0, PATIENCE_MS);
-    assert_in_range(shared_get(&f->shared->time_left_ms), 1, 5000);
-    assert_in_range(shared_get(&f->shared->inner_time_left_ms), 1, shared_get(&f->shared->time_left_ms));
+    wait_until(shared_get(&((shared *)f->shared)->inner_took_ms) > 0, PATIENCE_MS);
+    assert_in_range(shared_get(&((shared *)f->shared)->time_left_ms), 1, 5000);
+    assert_in_range(shared_get(&((shared *)f->shared)->inner_time_left_ms), 1,
+                    shared_get(&((shared *)f->shared)->time_left_ms));
 }
 
 int main(void)
@@ -431,5 +408,5 @@ int main(void)
         cmocka_unit_test(a_service_that_calls_itself_while_it_starts_gets_its_answer),
         cmocka_unit_test(s7_the_deadline_is_passed_on_to_inner_calls),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, served_stop);
 }
