@@ -453,11 +453,26 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
         .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
         .consumers = -1, /* nobody registers here */
         .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
     };
     int result = count_pending(search, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)
         search->found(&lag, search->data);
     return result;
+}
+
+static void tell_stored(const lag_search *search, lb_slice event_name, const stream *state, int64_t dead)
+{
+    const lb_group_lag stored = {
+        .api_name = search->api_name,
+        .event_name = event_name,
+        .consumers = -1,
+        .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
+    };
+    search->found(&stored, search->data);
 }
 
 static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_name)
@@ -471,6 +486,8 @@ static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_n
     int result = stream_get(search->txn, search->table, id, &state);
     if (result == 0)
         result = count_dead(search, name, &dead);
+    if (result == 0 && state.last)
+        tell_stored(search, event_name, &state, dead);
     if (result == 0)
         result = mdb_cursor_open(search->txn, search->table, &cursor);
     if (result)
