@@ -36,21 +36,35 @@ typedef struct invocation {
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
 } invocation;
 
+/* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
+ * completion what to offer: "json|pretty" is one of these words, "rpcs|events[,...]" a list of them with commas
+ * between; FILE and PATH are names in the file system, FOLDER is one of folders; API and EVENT are names on the
+ * bus, and so are API.PROCEDURE and API.EVENT, to whose parameters NAME=VALUE belongs. For other words nothing
+ * is offered. */
 typedef struct flag {
     const char *name;   /* without the dashes */
-    const char *value;  /* what the help calls its value; NULL: a switch */
+    const char *value;  /* the word for its value; NULL: a switch */
     const char *help;   /* NULL: that of the configuration's option with this flag */
     size_t slot;        /* offsetof the invocation's field */
     char letter;        /* of the short form, or 0 */
     bool without_setup; /* only where bus modules are loaded */
 } flag;
 
+/* A name and what it means: an environment variable, a file. */
+typedef struct term {
+    const char *name; /* NULL after the last one */
+    const char *meaning;
+} term;
+
 typedef struct command {
     const char *name;
     const char *summary;        /* one line */
     const char *arguments;      /* what follows the flags: "API.EVENT [NAME=VALUE ...]" */
-    const char *details;        /* the help's text after the flags, or NULL */
+    const char *details;        /* the help's text after the flags, or NULL; indented lines are examples */
     const char *module_details; /* more of it, where bus modules are loaded; or NULL */
+    const char *exit_codes;     /* where they mean more than usual: "0: compatible, 1: ..."; or NULL */
+    const term *environment;    /* the manual page's, beside those of its flags' options; or NULL */
+    const term *files;          /* the manual page's; or NULL */
     const flag *flags;          /* its own; the last one has no name */
     bool offline;               /* it takes none of the flags that are about the bus */
     int (*run)(invocation *in);
@@ -66,6 +80,11 @@ extern const command *const cli_commands[]; /* NULL-terminated */
  * are moved together at the front of argv. */
 int flags_parse(invocation *in, int argc, char **argv);
 void flags_help(FILE *out, const invocation *in); /* of in->command, or of the program */
+/* The tables of flags that a command takes: its own, then those of all commands. NULL after the last one;
+ * `walk` runs from 0. */
+const flag *flags_table(const command *c, size_t walk);
+bool flag_is_offered(const invocation *in, const flag *f);
+const char *flag_value(const flag *f); /* the word for its value; NULL: a switch */
 /* Numbers of flags; false when the text is none or not in range. */
 bool flags_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
 bool flags_count(const char *text, uint64_t *count);     /* above 0 */

@@ -69,6 +69,18 @@ static const flag flags[] = {
     {0},
 };
 
+static const term environment[] = {
+    {"LIGHTBUS_MODULE", "the bus module, where --bus is not given"},
+    {"CC, CFLAGS", "the compiler of a bus.c, and flags for it; cc and none if they are not set"},
+    {"XDG_CACHE_HOME", "the folder in which lightbus/ with the compiled modules is kept; else ~/.cache"},
+    {NULL, NULL},
+};
+static const term files[] = {
+    {"bus.c, bus.so", "the bus module, in the working directory"},
+    {"~/.cache/lightbus/", "compiled bus modules; it may be emptied at any time"},
+    {NULL, NULL},
+};
+
 const command cmd_run = {
     .name = "run",
     .summary = "Serves APIs and listens to events until SIGINT or SIGTERM.",
@@ -76,6 +88,8 @@ const command cmd_run = {
     .module_details = "Without --bus: LIGHTBUS_MODULE, else bus.c or bus.so in the working directory.\n"
                       "A bus.c is compiled with cc, or $CC, and $CFLAGS; the result is kept in\n"
                       "~/.cache/lightbus.\n",
+    .environment = environment,
+    .files = files,
     .flags = flags,
     .run = run,
 };
