@@ -9,10 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {&cmd_run,     &cmd_call,    &cmd_fire,
-                                       &cmd_listen,  &cmd_inspect, &cmd_dumpschema,
-                                       &cmd_schema,  &cmd_local,   &cmd_dumpconfigschema,
-                                       &cmd_version, NULL};
+const command *const cli_commands[] = {
+    &cmd_run,        &cmd_call,   &cmd_fire,  &cmd_listen,           &cmd_inspect, &cmd_top,
+    &cmd_dumpschema, &cmd_schema, &cmd_local, &cmd_dumpconfigschema, &cmd_version, NULL};
 
 static const command *find_command(const char *name)
 {
