@@ -135,6 +135,10 @@ static bool report(top_process *p, const lb_event *event, int64_t fired_ns)
     bool pings = lb_value_type_of(enabled) != LB_TYPE_BOOL || lb_value_bool(enabled);
     lb_value_free(p->before.statistics);
     p->before = p->last;
+    if (strcmp(lb_event_name(event), "worker_started") == 0) { /* it counts from zero again */
+        lb_value_free(p->before.statistics);
+        p->before.statistics = NULL;
+    }
     p->last = (struct top_report){number_of(argument(event, "timestamp")), NULL};
     p->heard_ns = fired_ns;
     p->memory = number_of(argument(event, "max_memory_use")) * 1024; /* getrusage counts in KiB */
@@ -196,6 +200,16 @@ static double growth(const lb_value *last, const lb_value *then, const char *nam
     return more >= 0 ? more / seconds : NAN;
 }
 
+/* Its totals are less than they were: another process under the same name and number. */
+static bool has_begun_anew(const lb_value *all, const lb_value *earlier, const char *total)
+{
+    for (lb_value_iterator it = lb_value_iterate(earlier); lb_value_next(&it);)
+        if (!(number_of(lb_value_get(lb_value_get(all, it.name), total)) >=
+              number_of(lb_value_get(it.value, total))))
+            return true;
+    return false;
+}
+
 bool top_process_work(const top_process *p, const char *kind, void (*found)(const top_work *work, void *data),
                       void *data)
 {
@@ -204,6 +218,8 @@ bool top_process_work(const top_process *p, const char *kind, void (*found)(cons
     double seconds = p->last.timestamp - p->before.timestamp;
     bool calls = strcmp(kind, "rpcs") == 0;
     if (lb_value_type_of(all) != LB_TYPE_DICT || lb_value_type_of(earlier) != LB_TYPE_DICT || !(seconds > 0))
+        return false;
+    if (has_begun_anew(all, earlier, calls ? "calls" : "handled"))
         return false;
     for (lb_value_iterator it = lb_value_iterate(all); lb_value_next(&it);) {
         const lb_value *then = lb_value_get(earlier, it.name);

@@ -30,7 +30,7 @@ static void latency_cells(top_cell *cells, const top_rates *rates)
 /* ---- Services --------------------------------------------------------------------------------------- */
 
 static const top_column service_columns[] = {
-    {"service", "SERVICE", UNIT_TEXT, 0, 12, CALM},
+    {"service", "SERVICE", UNIT_TEXT, 0, 16, CALM},
     {"processes", "PROCS", UNIT_COUNT, 0, 5, CALM},
     {"calls_per_second", "CALLS/S", UNIT_RATE, 0, 7, CALM},
     {"failed_calls_per_second", "ERRORS/S", UNIT_RATE, 1, 8, ALARM},
@@ -61,16 +61,16 @@ static void fill_service(top_cell *cells, const void *item)
 /* ---- APIs ------------------------------------------------------------------------------------------- */
 
 static const top_column api_columns[] = {
-    {"api", "API", UNIT_TEXT, 0, 12, CALM},
-    {"processes", "PROCS", UNIT_COUNT, 6, 5, CALM},
+    {"api", "API", UNIT_TEXT, 0, 18, CALM},
+    {"processes", "PROCS", UNIT_COUNT, 5, 5, CALM},
     {"rpcs", "RPCS", UNIT_COUNT, 8, 4, CALM},
     {"events", "EVENTS", UNIT_COUNT, 8, 6, CALM},
     {"calls_per_second", "CALLS/S", UNIT_RATE, 0, 7, CALM},
-    {"failed_calls_per_second", "ERRORS/S", UNIT_RATE, 4, 8, ALARM},
-    LATENCY_COLUMNS(5),
+    {"failed_calls_per_second", "ERRORS/S", UNIT_RATE, 2, 8, ALARM},
+    LATENCY_COLUMNS(2),
     {"events_fired_per_second", "FIRED/S", UNIT_RATE, 0, 7, CALM},
-    {"stored", "STORED", UNIT_COUNT, 4, 6, CALM},
-    {"listeners", "LISTEN", UNIT_COUNT, 3, 6, CALM},
+    {"stored", "STORED", UNIT_COUNT, 6, 6, CALM},
+    {"listeners", "LISTEN", UNIT_COUNT, 4, 6, CALM},
     {"lag", "LAG", UNIT_COUNT, 1, 5, WARNING},
     {"pending", "PENDING", UNIT_COUNT, 3, 7, CALM},
     {"dead_letters", "DEAD", UNIT_COUNT, 1, 4, ALARM},

@@ -116,14 +116,14 @@ static void put_facts(buffer *out, const top_snapshot *s, size_t width, const co
     double services = told(s->counts[TOP_SERVICES]), processes = told(s->counts[TOP_PROCESSES]),
            apis = (double)s->counts[TOP_APIS], listeners = (double)s->counts[TOP_LISTENERS];
     const fact facts[] = {
-        {plural(processes, "process", "processes"), UNIT_COUNT, processes, CALM},
-        {plural(apis, "API", "APIs"), UNIT_COUNT, apis, CALM},
         {"calls/s", UNIT_RATE, s->calls.handled, CALM},
         {"errors/s", UNIT_RATE, s->calls.failed, ALARM},
         {"p95", UNIT_SECONDS, top_percentile(&s->calls.latency, 0.95), CALM},
         {"events/s", UNIT_RATE, s->fired, CALM},
         {"lag", UNIT_COUNT, s->lag, WARNING},
         {"dead", UNIT_COUNT, s->dead_letters, ALARM},
+        {plural(processes, "process", "processes"), UNIT_COUNT, processes, CALM},
+        {plural(apis, "API", "APIs"), UNIT_COUNT, apis, CALM},
         {plural(listeners, "listener", "listeners"), UNIT_COUNT, listeners, CALM},
         {plural(services, "service", "services"), UNIT_COUNT, services, CALM},
     };
