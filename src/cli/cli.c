@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 const command *const cli_commands[] = {
-    &cmd_run,        &cmd_call,   &cmd_fire,  &cmd_listen,           &cmd_inspect, &cmd_top,
-    &cmd_dumpschema, &cmd_schema, &cmd_local, &cmd_dumpconfigschema, &cmd_version, NULL};
+    &cmd_run,        &cmd_call,       &cmd_fire,   &cmd_listen, &cmd_inspect,
+    &cmd_top,        &cmd_dumpschema, &cmd_schema, &cmd_local,  &cmd_dumpconfigschema,
+    &cmd_completion, &cmd_version,    NULL};
 
-static const command *find_command(const char *name)
+const command *cli_command(const char *name)
 {
     for (const command *const *c = cli_commands; *c; c++)
         if (strcmp((*c)->name, name) == 0)
@@ -102,7 +103,7 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
         flags_help(stdout, &in);
         return finish_output(&in);
     }
-    in.command = strcmp(name, "--version") == 0 ? &cmd_version : find_command(name);
+    in.command = strcmp(name, "--version") == 0 ? &cmd_version : cli_command(name);
     if (!in.command)
         return unknown_command(&in, name);
     return run_command(&in, argc - 2, argv + 2);

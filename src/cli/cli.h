@@ -72,8 +72,9 @@ typedef struct command {
 } command;
 
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_top, cmd_dumpschema, cmd_schema,
-    cmd_local, cmd_dumpconfigschema, cmd_version;
-extern const command *const cli_commands[]; /* NULL-terminated */
+    cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_version;
+extern const command *const cli_commands[];   /* NULL-terminated */
+const command *cli_command(const char *name); /* NULL: there is none */
 
 /* ---- flags.c: argv by the tables, and the help that they give */
 
@@ -86,6 +87,7 @@ void flags_help(FILE *out, const invocation *in); /* of in->command, or of the p
 const flag *flags_table(const command *c, size_t walk);
 bool flag_is_offered(const invocation *in, const flag *f);
 const char *flag_value(const flag *f); /* the word for its value; NULL: a switch */
+lb_slice flag_summary(const flag *f);  /* its help, without the environment variable of its option */
 /* Numbers of flags; false when the text is none or not in range. */
 bool flags_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
 bool flags_count(const char *text, uint64_t *count);     /* above 0 */

@@ -133,13 +133,12 @@ int flags_parse(invocation *in, int argc, char **argv)
 
 /* ---- Help ------------------------------------------------------------------------------------------- */
 
-/* The first part of what the reference says. */
-static void print_option_help(FILE *out, const option *o)
+/* Of an option, the first part of what the reference says. */
+lb_slice flag_summary(const flag *f)
 {
-    fprintf(out, "%.*s", (int)strcspn(o->help, ";"), o->help);
-    if (o->environment)
-        fprintf(out, " (%s)", o->environment);
-    fputc('\n', out);
+    const char *help = f->help ? f->help : option_of_flag(f->name)->help;
+
+    return (lb_slice){help, f->help ? strlen(help) : strcspn(help, ";")};
 }
 
 static void print_flag(FILE *out, const flag *f)
@@ -153,10 +152,12 @@ static void print_flag(FILE *out, const flag *f)
         fprintf(out, "  %s\n%29s", left, "");
     else
         fprintf(out, "  %-26s ", left);
-    if (f->help)
-        fprintf(out, "%s\n", f->help);
-    else
-        print_option_help(out, option_of_flag(f->name));
+    lb_slice help = flag_summary(f);
+    const char *environment = f->help ? NULL : option_of_flag(f->name)->environment;
+    fprintf(out, "%.*s", (int)help.size, help.data);
+    if (environment)
+        fprintf(out, " (%s)", environment);
+    fputc('\n', out);
 }
 
 static void command_help(FILE *out, const invocation *in)
