@@ -69,7 +69,7 @@ static void put_blanks(line *l, size_t columns)
 static void put_right(line *l, const char *style, const char *text, const char *off)
 {
     size_t columns = text_columns(text);
-    if (l->left < columns + 2)
+    if (!columns || l->left < columns + 2)
         return;
     put_blanks(l, l->left - columns);
     put(l, style, text, off);
@@ -301,10 +301,12 @@ static void put_foot(buffer *out, const top_ui *ui, const body *b, const colours
     static const char *const keys[][2] = {{"q", "quit"},    {"h", "help"},   {"Tab", "view"}, {"s", "sort"},
                                           {"r", "reverse"}, {"/", "filter"}, {"p", "pause"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (l.left < strlen(keys[i][0]) + strlen(keys[i][1]) + 3)
+            break;
+        put(&l, "", i ? "  " : "", "");
         put(&l, c->bold, keys[i][0], c->off);
         put(&l, c->dim, " ", c->off);
         put(&l, c->dim, keys[i][1], c->off);
-        put_blanks(&l, 3);
     }
     put_right(&l, c->dim, position, c->off);
 }
