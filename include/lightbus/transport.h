@@ -192,8 +192,8 @@ typedef struct lb_event_transport {
     lb_status (*history_fetch)(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
                                size_t *count, bool *end, lb_error *error);
     void (*history_close)(void *history);
-    /* Calls `found` for every group that listens to an event ("*": to any event) of an API, and with an empty
-     * group for what is stored of it, if anything ever was. */
+    /* Calls `found` for what is stored of an event ("*": of any event) of an API, with an empty group, and then
+     * for every group that listens to it; not at all where there is neither. */
     lb_status (*lag)(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error);

@@ -309,6 +309,31 @@ static top_member *member_named(making *m, bool rpc, const char *name)
     return member;
 }
 
+/* How much a number has changed per second since the snapshot before; NAN when it was not known there. */
+static double change(making *m, double value, const char *api, const char *event, const char *group)
+{
+    char *key = arena_printf(m->memory, "%s\n%s\n%s", api, event, group);
+    const track *before = key ? map_get(&m->c->tracks, key, strlen(key)) : NULL;
+    track *now = malloc(sizeof *now);
+    if (!key || !now || !map_put(&m->tracks, key, strlen(key), now)) {
+        free(now);
+        m->failed = true;
+        return NAN;
+    }
+    *now = (track){value, m->now_ns};
+    return before && m->now_ns > before->at_ns
+               ? (value - before->value) * CLOCK_SECOND / (double)(m->now_ns - before->at_ns)
+               : NAN;
+}
+
+static void add_fired(making *m, top_api *api, double total, const char *event)
+{
+    double fired = change(m, total, api->name, event, "");
+    fired = fired >= 0 ? fired : NAN; /* the stream has begun anew */
+    add(&api->fired, fired);
+    add(&m->s->fired, fired);
+}
+
 /* ---- What schemas tell ------------------------------------------------------------------------------ */
 
 static void add_members(making *m, const char *api, const lb_value *members, bool rpc)
@@ -320,10 +345,31 @@ static void add_members(making *m, const char *api, const lb_value *members, boo
     }
 }
 
+static void add_behind(making *m, top_api *api, double lag, double pending)
+{
+    add(&api->lag, lag);
+    add(&api->pending, pending);
+    add(&m->s->lag, lag);
+    add(&m->s->pending, pending);
+}
+
+/* What the bus has not told of was never fired, and nobody listens to it. */
+static void add_nothing(making *m, top_api *api)
+{
+    if (!isnan(api->stored))
+        return;
+    api->stored = api->listeners = api->dead_letters = 0;
+    add(&m->s->dead_letters, 0);
+    add_behind(m, api, 0, 0);
+    add_fired(m, api, 0, "*");
+}
+
 static void add_api(making *m, const char *name)
 {
     const lb_value *schema = lb_value_get(m->c->schemas, name);
     top_api *api = api_named(m, name);
+    if (api && !m->c->mute)
+        add_nothing(m, api);
     if (!api || !schema)
         return;
     api->rpcs = (double)lb_value_count(lb_value_get(schema, "rpcs"));
@@ -466,23 +512,6 @@ static const char *text(const lb_value *row, const char *name)
     return value ? value : "";
 }
 
-/* How much a number has changed per second since the snapshot before; NAN when it was not known there. */
-static double change(making *m, double value, const char *api, const char *event, const char *group)
-{
-    char *key = arena_printf(m->memory, "%s\n%s\n%s", api, event, group);
-    const track *before = key ? map_get(&m->c->tracks, key, strlen(key)) : NULL;
-    track *now = malloc(sizeof *now);
-    if (!key || !now || !map_put(&m->tracks, key, strlen(key), now)) {
-        free(now);
-        m->failed = true;
-        return NAN;
-    }
-    *now = (track){value, m->now_ns};
-    return before && m->now_ns > before->at_ns
-               ? (value - before->value) * CLOCK_SECOND / (double)(m->now_ns - before->at_ns)
-               : NAN;
-}
-
 static void add_listener(making *m, const lb_value *stream, const lb_value *group, top_api *api)
 {
     top_listener *l = arena_alloc(m->memory, sizeof *l);
@@ -499,13 +528,10 @@ static void add_listener(making *m, const lb_value *stream, const lb_value *grou
         .consumers = number(group, "consumers"),
         .dead_letters = number(stream, "dead_letters"),
     };
+    add(&api->listeners, 1);
     l->change = change(m, l->lag + l->pending, l->api, l->event, l->group);
     enlist(m, TOP_LISTENERS, &l->item);
-    add(&api->listeners, 1);
-    add(&api->lag, l->lag);
-    add(&api->pending, l->pending);
-    add(&m->s->lag, l->lag);
-    add(&m->s->pending, l->pending);
+    add_behind(m, api, l->lag, l->pending);
 }
 
 static void add_stream(making *m, const lb_value *stream)
@@ -513,13 +539,13 @@ static void add_stream(making *m, const lb_value *stream)
     top_api *api = api_named(m, text(stream, "api"));
     if (!api)
         return;
-    double fired = change(m, number(stream, "fired"), api->name, text(stream, "event"), "");
-    fired = fired >= 0 ? fired : NAN; /* the stream has begun anew */
-    add(&api->fired, fired);
-    add(&m->s->fired, fired);
+    add_fired(m, api, number(stream, "fired"), text(stream, "event"));
     add(&api->stored, number(stream, "stored"));
     add(&api->dead_letters, number(stream, "dead_letters"));
     add(&m->s->dead_letters, number(stream, "dead_letters"));
+    add(&api->listeners, 0);
+    if (!lb_value_count(lb_value_get(stream, "groups")))
+        add_behind(m, api, 0, 0);
     for (lb_value_iterator it = lb_value_iterate(lb_value_get(stream, "groups")); lb_value_next(&it);)
         add_listener(m, stream, it.value, api);
 }
@@ -566,12 +592,12 @@ static top_snapshot *new_snapshot(const top_collector *c)
 static bool compose(top_collector *c, top_snapshot *s, const lb_value *streams)
 {
     making m = {.c = c, .s = s, .memory = &s->memory, .now_ns = clock_now()};
+    for (lb_value_iterator it = lb_value_iterate(streams); lb_value_next(&it);)
+        add_stream(&m, it.value);
     for (map_entry *e = NULL; (e = map_next(&c->apis, e));)
         add_api(&m, e->key);
     for (const top_process *p = c->state.processes; p; p = p->next)
         add_process(&m, p);
-    for (lb_value_iterator it = lb_value_iterate(streams); lb_value_next(&it);)
-        add_stream(&m, it.value);
     free_tracks(&c->tracks);
     c->tracks = m.tracks;
     map_free(&m.apis);

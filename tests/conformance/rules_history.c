@@ -348,6 +348,28 @@ static void streams_tell_what_is_stored_and_who_listens(void **state)
     lb_close(bus);
 }
 
+static void who_listens_is_told_before_anything_is_fired(void **state)
+{
+    const medium *m = *state;
+    skip_mute(m);
+    const lb_event_transport *t = m->kind->transport->event;
+    const lb_slice api = {"a", 1}, event = {"*", 1};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "$"};
+    void *self = instance_open(m, "", "p"), *listener = NULL;
+    lb_error error = {0};
+    lb_value *streams = NULL;
+    lb_bus *bus = open_bus(m, "");
+    assert_ok(t->listen(self, &config, clock_in_ms(5000), &listener, &error), &error);
+    assert_ok(lb_streams(bus, "a.*", &streams, &error), &error);
+    const lb_value *row = lb_value_at(streams, 0);
+    assert_int_equal(lb_value_int(lb_value_get(row, "stored")), 0);
+    assert_int_equal(lb_value_count(lb_value_get(row, "groups")), 1);
+    lb_value_free(streams);
+    t->unlisten(listener, false);
+    instance_close(m, self);
+    lb_close(bus);
+}
+
 int run_history_rules(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +384,7 @@ int run_history_rules(void)
         medium_test(a_child_reads_on_by_itself),
         medium_test(lag_counts_undelivered_pending_and_dead),
         medium_test(streams_tell_what_is_stored_and_who_listens),
+        medium_test(who_listens_is_told_before_anything_is_fired),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

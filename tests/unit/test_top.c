@@ -345,10 +345,11 @@ static void other_views(void **state)
         &b.s, &ui,
         " 1 Overview   2 Listeners   3 RPCs   4 Events  [5 Processes]\n"
         "\n"
-        "PROCESS          SERVICE\u25b4  STATE   HOST      PID  UPTIME  MEMORY  CALLS/S   P95  BUSY  "
+        "PROCESS          SERVICE\u25b4  STATE   HOST      PID  UPTIME  MEMORY  CALLS/S    P95  BUSY  "
         "HANDLED/S\n"
         "quirky-otter-71  auth      up      web1  4194304   2h05m     48M      110  2.5ms   28%        110\n"
         "p2               shop      silent  \u2013           \u2013       \u2013       \u2013        \u2013    "
+        " "
         " \u2013     \u2013          \u2013\n"
         "\n"
         "q quit  h help  Tab view  s sort  r reverse  / filter  p pause");

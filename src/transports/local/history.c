@@ -486,13 +486,13 @@ static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_n
     int result = stream_get(search->txn, search->table, id, &state);
     if (result == 0)
         result = count_dead(search, name, &dead);
-    if (result == 0 && state.last)
-        tell_stored(search, event_name, &state, dead);
     if (result == 0)
         result = mdb_cursor_open(search->txn, search->table, &cursor);
     if (result)
         return result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    if (state.last || (more == 0 && key_within(&k, &prefix)))
+        tell_stored(search, event_name, &state, dead);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
         result = tell(search, event_name, id, &state, dead, &k, &v);
     mdb_cursor_close(cursor);
