@@ -560,9 +560,8 @@ static void keys_choose_and_filter(void **state)
     terminal_wait_for(t, "\nPROCESS\u25be  SERVICE  STATE  HOST      PID  UPTIME  MEMORY  CALLS/S  BUSY\np2 ",
                       PATIENCE_MS);
     terminal_type(t, "/P1");
-    terminal_wait_last_line(
-        t, "/P1\u2588                                              Enter keeps it, Escape drops it",
-        PATIENCE_MS);
+    terminal_wait_for(t, "\n/P1\u2588  ", PATIENCE_MS);
+    terminal_wait_for(t, "  Enter keeps it, Escape drops it", PATIENCE_MS);
     terminal_wait_gone(t, "\np2 ", PATIENCE_MS);
     terminal_key(t, "Enter");
     terminal_wait_for(t, "filter: P1", PATIENCE_MS);
