@@ -356,6 +356,30 @@ static void a_service_that_calls_itself_gets_its_answer(void **state)
     assert_int_equal(call_int(f->bus, "calc.factorial", LB_ARGS(LB("n", 12))), 479001600);
 }
 
+/* The call waits already when the worker begins: its handler may run before the worker is ready as a whole. */
+static void a_service_that_calls_itself_while_it_starts_gets_its_answer(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    redis_server *server = redis_server_start(NULL);
+    lb_bus *service = client_open(server->url, 2000), *client = client_open(server->url, 2000);
+    assert_ok(lb_register(service, &calc, NULL, &error), &error);
+    for (int i = 0; i < 40; i++) {
+        lb_value *result = NULL;
+        lb_pending *call = lb_call_begin(client, "calc.factorial", LB_ARGS(LB("n", 2)), NULL, &error);
+        assert_non_null(call);
+        assert_ok(lb_flush(client, &error), &error);
+        assert_ok(lb_start(service, &error), &error);
+        assert_ok(lb_call_end(call, &result, &error), &error);
+        assert_int_equal(lb_value_int(result), 2);
+        lb_value_free(result);
+        lb_stop(service, PATIENCE_MS, NULL);
+    }
+    lb_close(client);
+    lb_close(service);
+    redis_server_stop(server);
+}
+
 static void s7_the_deadline_is_passed_on_to_inner_calls(void **state)
 {
     fixture *f = *state;
@@ -383,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_deferred_answer_comes_from_another_thread),
         cmocka_unit_test(s3_an_answer_that_never_comes_times_out),
         cmocka_unit_test(a_service_that_calls_itself_gets_its_answer),
+        cmocka_unit_test(a_service_that_calls_itself_while_it_starts_gets_its_answer),
         cmocka_unit_test(s7_the_deadline_is_passed_on_to_inner_calls),
     };
     return cmocka_run_group_tests(tests, start, stop);
