@@ -377,6 +377,47 @@ static void follows_what_is_new(void **state)
     program_free(p);
 }
 
+/* With a pattern, or without any, APIs that appear later are read too: from the beginning, or from where --from
+ * says; the schema of the service comes after its first events here. */
+static void follows_apis_that_appear(void **state)
+{
+    (void)state;
+    program *all = START(&c, "inspect", "--follow");
+    program *one = START(&c, "inspect", "--follow", "-a", "new.*", "-e", "b*");
+    program *now = START(&c, "inspect", "--follow", "--from", "$", "-a", "new.*");
+    program *other = START(&c, "inspect", "--follow", "-a", "auth");
+    program_expect(all, "1700000000004-0", DEADLINE_MS);
+    program_expect(one, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(now, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(other, "1700000000004-0", DEADLINE_MS);
+    store("1700000000021-0", "new.api", "began", "1", ":username", "\"old\""); /* in 2023 */
+    store("9900000000022-0", "new.api", "began", "1", ":username", "\"new\"");
+    store("9900000000023-0", "new.api", "ended", "1", ":username", "\"new\"");
+    publish("new.api", EVENT("began", USERNAME) "," EVENT("ended", USERNAME));
+    program_expect(all, "9900000000023-0", DEADLINE_MS);
+    program_expect(one, "9900000000022-0", DEADLINE_MS);
+    program_expect(now, "9900000000023-0", DEADLINE_MS);
+    assert_contains(all->text, "1700000000021-0");
+    assert_contains(one->text, "1700000000021-0");
+    assert_null(strstr(now->text, "1700000000021-0")); /* not from now on */
+    publish("newest", EVENT("came", USERNAME));
+    store("9900000000024-0", "newest", "came", "1", ":username", "\"x\"");
+    store("9900000000025-0", "auth", "login", "1", ":username", "\"x\"");
+    program_expect(all, "9900000000024-0", DEADLINE_MS);
+    program_expect(all, "9900000000025-0", DEADLINE_MS);
+    program_expect(other, "9900000000025-0", DEADLINE_MS);
+    assert_null(strstr(other->text, "new.api"));
+    assert_null(strstr(one->text, "newest"));
+    program *list[] = {all, one, now, other};
+    for (int i = 0; i < 4; i++) {
+        child_kill(list[i]->pid, SIGINT);
+        assert_int_equal(program_wait(list[i], DEADLINE_MS), 0);
+        const char *first = strstr(list[i]->text, "\"native_id\":\"9900000000022-0");
+        assert_true(!first || !strstr(first + 1, "\"native_id\":\"9900000000022-0")); /* once */
+        program_free(list[i]);
+    }
+}
+
 static void follows_over_an_outage(void **state)
 {
     (void)state;
@@ -510,6 +551,7 @@ int main(void)
         TEST(wrong_usage),
         TEST(follows_until_a_signal),
         TEST(follows_what_is_new),
+        TEST(follows_apis_that_appear),
         TEST(follows_over_an_outage),
         TEST(a_terminal_has_colours),
         TEST(control_characters_are_shown_as_such),
