@@ -502,15 +502,55 @@ static void progress_is_shown_and_cleared(void **state)
     RUN(&c, 0, "{\"id\":\"id-1700000000001-0\"", "inspect", "-j", "username=adam");
 }
 
+/* Followed for people, what comes is laid out as what was there, and Ctrl-C leaves the terminal as it was. */
 static void ctrl_c_ends_following(void **state)
 {
     (void)state;
-    terminal *t = ON_TERMINAL(NULL, 200, "--follow", "-F", "human");
-    terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
-    store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
-    terminal_wait_for(t, "1700000000012-0", DEADLINE_MS);
+    const int columns[] = {80, 200};
+    for (int i = 0; i < 2; i++) {
+        char id[32], expected[400];
+        terminal *t = ON_TERMINAL(NULL, columns[i], "--follow", "-F", "human", "-a", "auth", "--validate");
+        terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
+        snprintf(id, sizeof id, "170000000001%d-0", i);
+        store(id, "auth", "user_left", "2", ":username", "\"\u5a92\u4f53 \\\"late\\\"\"");
+        snprintf(expected, sizeof expected,
+                 "\n\n"
+                 "auth.user_left\n"
+                 "  Metadata\n"
+                 "    id            id-%s\n"
+                 "    version       2\n"
+                 "  Data\n"
+                 "    username      \"\u5a92\u4f53 \\\"late\\\"\"\n"
+                 "  Extra\n"
+                 "    native id     %s\n"
+                 "    time          2023-11-14T22:13:20.01%dZ\n"
+                 "  Validation: Passed\n",
+                 id, id, i);
+        terminal_wait_for(t, expected, DEADLINE_MS);
+        assert_contains(terminal_screen_styled(t), "\033[32mPassed");
+        terminal_key(t, "C-c");
+        assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+        terminal_assert_restored(t);
+        terminal_close(t);
+    }
+}
+
+/* A value longer than a line goes on in the next one, whole. */
+static void long_values_are_shown_whole(void **state)
+{
+    (void)state;
+    char value[301], json[320];
+    memset(value, 'x', 299);
+    memcpy(value, "begin", 5);
+    memcpy(value + 294, "theend", 7);
+    snprintf(json, sizeof json, "\"%s\"", value);
+    store("1700000000014-0", "auth", "login", "1", ":username", json);
+    terminal *t = ON_TERMINAL(NULL, 80, "--follow", "-F", "human", "-n", "1700000000014-0");
+    terminal_wait_for(t, "    username      \"beginxxx", DEADLINE_MS);
+    terminal_wait_for(t, "theend\"\n  Extra\n    native id     1700000000014-0\n", DEADLINE_MS);
     terminal_key(t, "C-c");
     assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_assert_restored(t);
     terminal_close(t);
 }
 
@@ -557,6 +597,7 @@ int main(void)
         TEST(control_characters_are_shown_as_such),
         TEST(progress_is_shown_and_cleared),
         TEST(ctrl_c_ends_following),
+        TEST(long_values_are_shown_whole),
         TEST(a_reader_that_goes_away_ends_it_quietly),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
