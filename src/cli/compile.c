@@ -3,6 +3,7 @@
  * may enter, since what is in it will be run; a file in it is complete, for it gets its name last. */
 #include "module.h"
 
+#include "folder.h"
 #include "process.h"
 
 #include <lightbus/version.h>
@@ -22,55 +23,14 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 /* ---- The cache -------------------------------------------------------------------------------------- */
 
-static lb_status make_folders(char *path, lb_error *error)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return lb_error_set(error, LB_ACCESS, "cannot make the folder \"%s\" for compiled modules: %s",
-                                path, strerror(errno));
-        if (!slash)
-            return LB_OK;
-        *slash = '/';
-    }
-}
-
-static lb_status check_private(const char *path, lb_error *error)
-{
-    struct stat info;
-
-    if (lstat(path, &info) < 0)
-        return lb_error_set(error, LB_ACCESS, "\"%s\": %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode))
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, is no folder", path);
-    if (info.st_uid != geteuid())
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, belongs to another user", path);
-    if (info.st_mode & 077)
-        return lb_error_set(error, LB_ACCESS,
-                            "\"%s\", for compiled modules, is open to others; expected mode 0700", path);
-    return LB_OK;
-}
-
 lb_status module_cache(arena *memory, const char **directory, lb_error *error)
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    lb_status status;
-    char *path;
+    return folder_private(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
+}
 
-    if (xdg && xdg[0] == '/')
-        path = arena_printf(memory, "%s/lightbus", xdg);
-    else if (home && home[0] == '/')
-        path = arena_printf(memory, "%s/.cache/lightbus", home);
-    else
-        return lb_error_set(error, LB_ACCESS, "no folder for compiled modules; set HOME or XDG_CACHE_HOME");
-    if (!path)
-        return no_memory(error);
-    status = make_folders(path, error);
-    if (status == LB_OK)
-        status = check_private(path, error);
-    *directory = path;
-    return status;
+lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
+{
+    return folder_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
 /* ---- Flags ------------------------------------------------------------------------------------------ */
@@ -258,16 +218,37 @@ static lb_status compile_to(const compilation *c, const char *object, lb_error *
     return status;
 }
 
+static void choose_compiler(compilation *c)
+{
+    const char *compiler = getenv("CC");
+
+    words_split(&c->compiler, compiler && *compiler ? compiler : "cc");
+}
+
+lb_status module_tools(arena *memory, const char **compiler, lb_error *error)
+{
+    compilation c = {memory, NULL, {.memory = memory}, {.memory = memory}};
+    buffer version = {0};
+
+    choose_compiler(&c);
+    lb_status status = add_version(&c, &version, error);
+    *compiler = arena_copy(memory, version.data ? version.data : "", version.size);
+    buffer_free(&version);
+    if (status == LB_OK && (!*compiler || c.compiler.failed))
+        return no_memory(error);
+    return status == LB_OK ? add_pkg_config(&c.flags, error) : status;
+}
+
 lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error)
 {
     compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
-    const char *compiler = getenv("CC"), *folder, *hash;
+    const char *folder, *hash;
     buffer inputs = {0};
     lb_status status = module_cache(memory, &folder, error);
 
     if (status != LB_OK)
         return status;
-    words_split(&c.compiler, compiler && *compiler ? compiler : "cc");
+    choose_compiler(&c);
     status = collect_flags(&c.flags, error);
     if (status == LB_OK)
         status = add_inputs(&c, &inputs, error);

@@ -34,7 +34,7 @@ static bool collect(lb_slice key, lb_slice event_name, void *data)
     return one->key.data && one->event_name.data;
 }
 
-static int64_t undelivered(const reply *about, const reply *group)
+int64_t stream_undelivered(const reply *about, const reply *group)
 {
     const reply *lag = reply_field(group, "lag"), *first = reply_first(reply_field(about, "first-entry"));
     int64_t length = reply_integer(reply_field(about, "length"));
@@ -53,8 +53,7 @@ static int64_t undelivered(const reply *about, const reply *group)
     return reply_integer(lag) < length ? reply_integer(lag) : length;
 }
 
-/* Three answers: about the stream, its groups, the number of dead letters. */
-static lb_status ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
+lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
 {
     conn_release(c);
     for (int i = 0; i < 2; i++) {
@@ -77,7 +76,7 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
                       lb_error *error)
 {
     const reply *answers[3] = {NULL};
-    lb_status status = ask(c, stream->key, answers, deadline_ns, error);
+    lb_status status = stream_ask(c, stream->key, answers, deadline_ns, error);
     if (status != LB_OK)
         return status;
     if (reply_is_error(answers[0]))
@@ -96,7 +95,7 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
     found(&lag, data);
     for (const reply *group = reply_first(answers[1]); group; group = group->next) {
         lag.group = reply_text(reply_field(group, "name"));
-        lag.undelivered = undelivered(answers[0], group);
+        lag.undelivered = stream_undelivered(answers[0], group);
         lag.pending = reply_integer(reply_field(group, "pending"));
         lag.consumers = reply_integer(reply_field(group, "consumers"));
         found(&lag, data);
