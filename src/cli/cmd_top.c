@@ -311,7 +311,7 @@ static const flag flags[] = {
 
 const command cmd_top = {
     .name = "top",
-    .summary = "Shows the bus at work: services, calls, events, and how far listeners lag.",
+    .summary = "Shows the bus at work: calls, events, lag of listeners.",
     .arguments = "",
     .details = "On a terminal it fills the screen: h is help, q quits. Else, and with --once, it\n"
                "prints text. Calls and latencies are what processes tell of themselves, which\n"
