@@ -144,6 +144,9 @@ typedef struct work {
     struct work *next;
 } work;
 
+/* What a worker does, as lb_run and lb_start were told. */
+enum { FEATURE_RPCS = 1, FEATURE_EVENTS = 2, FEATURE_TASKS = 4 };
+
 struct worker {
     pthread_mutex_t lock;
     pthread_t timer;
@@ -181,6 +184,9 @@ struct lb_bus {
     route route;            /* of all APIs without one of their own */
     map routes;             /* API name -> route */
     struct schemas schemas;
+    unsigned features; /* FEATURE_...; set before the worker's threads start */
+    void (*ready)(lb_bus *bus, void *data);
+    void *ready_data;
     struct worker worker;
     struct dispatch dispatch;
 };
