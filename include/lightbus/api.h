@@ -15,9 +15,9 @@
 extern "C" {
 #endif
 
-typedef struct lb_bus lb_bus;         /* a bus handle: <lightbus/bus.h> */
-typedef struct lb_request lb_request; /* an RPC that is being handled */
-typedef struct lb_event lb_event;     /* an event that is being handled */
+typedef struct lb_bus lb_bus;           /* a bus handle: <lightbus/bus.h> */
+typedef struct lb_request lb_request;   /* an RPC that is being handled */
+typedef struct lb_event lb_event;       /* an event that is being handled */
 typedef struct lb_occasion lb_occasion; /* what a hook is called for: <lightbus/hook.h> */
 
 /* ---- Arguments -------------------------------------------------------------------------------------- */

@@ -31,6 +31,8 @@ typedef struct lb_options {
     const char *config;     /* LIGHTBUS_CONFIG, else none: a YAML or JSON file, or an http(s) URL. What is given
                                here wins over it. See docs/reference/configuration.md */
     lb_log_level log_level; /* that of the file, else as it was; it is the process's */
+    const char *plugins;    /* a JSON object like the file's section `plugins`, laid over it key by key:
+                               {"internal_state": {"enabled": true}} */
 } lb_options;
 
 /* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed

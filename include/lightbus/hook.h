@@ -85,6 +85,7 @@ LB_API const char *lb_occasion_name(const lb_occasion *occasion);
 LB_API const char *lb_occasion_id(const lb_occasion *occasion);
 /* Its arguments are read as in a handler: lb_get_str(occasion, "username"), lb_args(occasion). A hook for all
  * APIs asks lb_has first: to read what is not there fails what is going on. */
+
 /* After an RPC: what it returned. NULL when it failed, and at all other points. */
 LB_API const lb_value *lb_occasion_result(lb_occasion *occasion);
 /* At the after_ points and `exception`: what went wrong; NULL: nothing. */

@@ -27,6 +27,7 @@ typedef struct invocation {
     const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
     const char *bus;                                                    /* run, dumpschema, inspect */
     const char *schema;                                                 /* run */
+    const char *ping_interval, *no_ping;                                /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
     const char *json, *timeout, *trace;                                 /* call, fire */
@@ -81,6 +82,11 @@ const char *hint(const suggestion *s, char out[HINT_SIZE]);
 
 /* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
 lb_bus *cli_open(const invocation *in, lb_options options);
+
+/* What the flags of run say of the plugin internal_state, for lb_options.plugins, in `out`; NULL: nothing.
+ * CLI_OK, or CLI_USAGE with the message printed. */
+#define PING_SIZE 128
+int ping_options(const invocation *in, char out[PING_SIZE], const char **plugins);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);

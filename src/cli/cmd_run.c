@@ -31,18 +31,22 @@ static int run(invocation *in)
     arena memory = {0};
     lb_error error = {0};
     lb_status status;
+    char ping[PING_SIZE];
+    const char *plugins;
     int code = CLI_FAILURE;
 
     if (in->count)
         return usage_error(in, "unexpected argument \"%s\"%s", in->arguments[0],
                            in->setup ? "" : "; a bus module is named with --bus");
+    if (ping_options(in, ping, &plugins) != CLI_OK)
+        return CLI_USAGE;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what handlers print is seen at once, in a pipe too */
     if (!setup && (module_find(&memory, in->bus, &module, &error) != LB_OK ||
                    module_load(&memory, module, &setup, &error) != LB_OK)) {
         failure(in, &error);
         goto out;
     }
-    bus = cli_open(in, (lb_options){0});
+    bus = cli_open(in, (lb_options){.plugins = plugins});
     if (!bus)
         goto out;
     status = setup(bus, &error);
@@ -66,6 +70,9 @@ static const flag flags[] = {
     {"bus", "PATH", "bus.c, bus.so, or their folder (LIGHTBUS_MODULE)", offsetof(invocation, bus), 'b', true},
     {"schema", "PATH", "load schemas: a file, a folder, or - (stdin)", offsetof(invocation, schema), 'm',
      false},
+    {"ping-interval", "SECONDS", "tell internal.state that it lives, this often",
+     offsetof(invocation, ping_interval), 0, false},
+    {"no-ping", NULL, "do not", offsetof(invocation, no_ping), 0, false},
     {0},
 };
 
