@@ -152,11 +152,10 @@ static void note_ignored(const checker *c, const option *o, const node *n)
     bool is_default =
         n->kind == NODE_NULL || (o->otherwise && (n->kind == NODE_BOOL ? n->boolean == (*o->otherwise == 't')
                                                                        : slice_is(n->text, o->otherwise)));
-    bool switched_on = n->kind == NODE_BOOL && n->boolean;
 
     if (!is_default)
-        lb_log(switched_on ? LB_LOG_WARNING : LB_LOG_INFO, "%s:%d:%d: %s has no effect: %s", c->source,
-               n->at.line, n->at.column, c->path, o->ignored);
+        lb_log(LB_LOG_INFO, "%s:%d:%d: %s has no effect: %s", c->source, n->at.line, n->at.column, c->path,
+               o->ignored);
 }
 
 /* ---- Dicts ------------------------------------------------------------------------------------------ */
