@@ -394,8 +394,8 @@ void hooks_after_execution(lb_request *r);
 /* Around an event's handler; `outcome` has the status LB_OK after success. */
 lb_status hooks_before_event(lb_event *e, int64_t *began, lb_error *error);
 void hooks_after_event(lb_event *e, int64_t began, const lb_error *outcome);
-/* The worker's points, and `exception`, which is about `why`. Failures are logged; *error (may be NULL) is
- * written after one alone. */
+/* The worker's points, and `exception`, which is about `why`. A failure is written to *error, or logged where
+ * that is NULL. */
 lb_status hooks_of_worker(lb_bus *bus, lb_hook_point point, const lb_error *why, lb_error *error);
 
 /* tasks.c */

@@ -387,9 +387,9 @@ lb_status hooks_of_worker(lb_bus *bus, lb_hook_point point, const lb_error *why,
     lb_error own = {0};
     lb_occasion o = {.point = point, .bus = bus, .error = why && why->status != LB_OK ? why : NULL};
     lb_status status = run(&o, &own);
-    if (status != LB_OK)
-        lb_log(LB_LOG_ERROR, "a hook at %s failed: %s", lb_hook_name(point), own.message);
     if (status != LB_OK && error)
         *error = own;
+    else if (status != LB_OK)
+        lb_log(LB_LOG_ERROR, "a hook at %s failed: %s", lb_hook_name(point), own.message);
     return status;
 }
