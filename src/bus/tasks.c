@@ -75,18 +75,18 @@ static void loop_every(task *t)
     }
 }
 
+/* By time(), which is what tasks look at, and which may be some milliseconds late. */
 static bool wait_for_time(lb_bus *bus, int64_t second)
 {
-    for (;;) {
+    while (time(NULL) < second) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
-        if (now.tv_sec >= second)
-            return !worker_stopping(bus);
-        int64_t left =
-            second - now.tv_sec > 60 ? LOOK_AGAIN : (second - now.tv_sec) * CLOCK_SECOND - now.tv_nsec;
+        int64_t left = (second - now.tv_sec) * CLOCK_SECOND - now.tv_nsec;
+        left = second - now.tv_sec > 60 ? LOOK_AGAIN : left > CLOCK_MS ? left : CLOCK_MS;
         if (!pause_until(bus, clock_now() + left))
             return false;
     }
+    return !worker_stopping(bus);
 }
 
 static void loop_schedule(task *t)
