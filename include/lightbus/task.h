@@ -1,5 +1,6 @@
 /* Tasks: what a worker does besides answering calls and handling events: at intervals, at times, or all the
- * time. They belong to a bus and run while its worker does, in every process of the service that has one.
+ * time. They belong to a bus and run while its worker does, in every process of the service that has one; the
+ * first time when it is ready, so that what they fire reaches its listeners.
  *
  * Each task has a thread of its own. In a program with an event loop (lb_fd) what lb_every and lb_schedule run
  * runs in lb_dispatch, as handlers do. A task may block, call and fire, but not lb_stop. */

@@ -261,9 +261,11 @@ static bool start_thread(struct client *c)
 static bool has_local_api(const struct client *c)
 {
     const struct schemas *s = &c->bus->schemas;
-    for (size_t i = 0; i < s->count; i++)
-        if (route_of(c->bus, slice_of(s->order[i]->api->name))->client == c)
+    for (size_t i = 0; i < s->count; i++) {
+        lb_slice name = slice_of(s->order[i]->api->name);
+        if (!api_is_internal(name) && route_of(c->bus, name)->client == c) /* those of plugins have no RPCs */
             return true;
+    }
     return false;
 }
 

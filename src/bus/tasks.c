@@ -109,10 +109,21 @@ static void loop_schedule(task *t)
 
 static void loop_background(task *t) { run_now(t); }
 
+/* What a task fires reaches the listeners of its own worker, new ones too. */
+static void wait_until_ready(lb_bus *bus)
+{
+    struct worker *w = &bus->worker;
+    pthread_mutex_lock(&w->lock);
+    while (w->not_ready && !worker_stopping(bus))
+        pthread_cond_wait(&w->changed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void *task_main(void *argument)
 {
     task *t = argument;
     worker_ready(t->bus);
+    wait_until_ready(t->bus);
     t->loop(t);
     worker_thread_ends(t->bus);
     return NULL;

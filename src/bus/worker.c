@@ -221,6 +221,9 @@ static lb_status check_start(lb_bus *bus, const char *what, unsigned flags, unsi
 static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
 {
     struct worker *w = &bus->worker;
+    lb_error own = {0};
+    if (!error)
+        error = &own;
     lb_status status = hooks_of_worker(bus, LB_HOOK_BEFORE_WORKER_START, NULL, error);
     if (status != LB_OK)
         return status;
@@ -242,7 +245,7 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
         pthread_cond_wait(&w->changed, &w->lock);
     w->state = WORKER_RUNNING;
     status = w->failure;
-    if (status != LB_OK && error)
+    if (status != LB_OK)
         *error = w->failure_error;
     pthread_mutex_unlock(&w->lock);
     if (!started)

@@ -13,8 +13,7 @@ typedef struct stage {
     int handled;
 } stage;
 
-/* ---- The recorded service ---------------------------------------------------------------------------------
- */
+/* ---- The recorded service ------------------------------------------------------------------------------ */
 
 static lb_status check_password(lb_request *request, void *data)
 {
@@ -103,8 +102,7 @@ static void reg(lb_bus *bus, const char *username)
               &error);
 }
 
-/* ---- What was fired -----------------------------------------------------------------------------------------
- */
+/* ---- What was fired ------------------------------------------------------------------------------------ */
 
 /* The stored events of an API, oldest first: [{"event", "version", "arguments"}], as in the recording; owned.
  */
@@ -204,8 +202,7 @@ static void compare(const lb_value *recorded, const lb_value *ours, const char *
             fail_msg("%s has %s besides", event, it.name);
 }
 
-/* ---- internal_state -----------------------------------------------------------------------------------------
- */
+/* ---- internal_state ------------------------------------------------------------------------------------ */
 
 #define STATE "plugins: {internal_state: {enabled: true, ping_interval: 1}}\n"
 
@@ -341,8 +338,7 @@ static void an_outage_costs_pings_alone(void **state)
     lb_close(bus);
 }
 
-/* ---- Beside Python ------------------------------------------------------------------------------------------
- */
+/* ---- Beside Python ------------------------------------------------------------------------------------- */
 
 static int warnings;
 
@@ -405,8 +401,7 @@ static void events_of_python_are_understood(void **state)
     assert_int_equal(shared_get(&warnings), 0);
 }
 
-/* ---- internal_metrics
- * ----------------------------------------------------------------------------------------- */
+/* ---- internal_metrics ---------------------------------------------------------------------------------- */
 
 #define METRICS "plugins: {internal_metrics: {enabled: true}}\n"
 
@@ -545,21 +540,22 @@ static void nothing_is_told_by_default(void **state)
     lb_value_free(keys);
 }
 
-/* ---- The program --------------------------------------------------------------------------------------------
- */
+/* ---- The program --------------------------------------------------------------------------------------- */
 
-static program *run(const stage *s, const char *const *words)
+static program *lightbus(const stage *s, const char *const *words)
 {
-    const char *argv[12] = {LIGHTBUS_PROGRAM, "run", "--bus", TESTS_DIR "/integration/cli_service"};
+    const char *argv[14] = {LIGHTBUS_PROGRAM};
     char bus[200], cache[300];
     snprintf(bus, sizeof bus, "LIGHTBUS_URL=%s", s->redis->url);
     snprintf(cache, sizeof cache, "XDG_CACHE_HOME=%s/cache", s->folder);
     const char *environment[] = {bus, cache, "NO_COLOR=", NULL};
     for (size_t i = 0; words[i]; i++)
-        argv[i + 4] = words[i];
+        argv[i + 1] = words[i];
     return program_start(argv, environment, s->folder);
 }
-#define RUN(s, ...) run((s), (const char *const[]){__VA_ARGS__, NULL})
+#define RUN(s, ...)                                                                                            \
+    lightbus((s),                                                                                              \
+             (const char *const[]){"run", "--bus", TESTS_DIR "/integration/cli_service", __VA_ARGS__, NULL})
 
 static void assert_usage_error(program *p, const char *message)
 {
@@ -593,6 +589,26 @@ static void a_flag_switches_pings_off(void **state)
     assert_int_equal(program_wait(p, PATIENCE_MS), 0);
     program_free(p);
     assert_int_equal(count_stored(s, "internal.state", "worker_ping"), 0);
+}
+
+/* `lightbus listen` looks on: no worker that others should hear of. */
+static void looking_on_tells_nothing(void **state)
+{
+    stage *s = *state;
+    lb_bus *bus = open_worker(s, "{plugins: {}}\n");
+    start(bus);
+    write_file(s->folder, "both.yaml",
+               "plugins: {internal_state: {enabled: true}, internal_metrics: {enabled: true}}\n");
+    program *p = lightbus(s, (const char *const[]){"listen", "my_company.auth.*", "--config", "both.yaml",
+                                                   "--since", "0", "--count", "1", NULL});
+    reg(bus, "admin");
+    assert_int_equal(program_wait(p, PATIENCE_MS), 0);
+    assert_contains(p->text, "admin@example.com");
+    program_free(p);
+    stop(bus);
+    lb_close(bus);
+    assert_int_equal(
+        redis_int(s->redis, "EXISTS", "internal.state.*:stream", "internal.metrics.*:stream", NULL), 0);
 }
 
 static void flags_of_pings_are_checked(void **state)
@@ -642,6 +658,7 @@ int main(void)
         stage_test(a_flag_switches_pings_on),
         stage_test(a_flag_switches_pings_off),
         stage_test(flags_of_pings_are_checked),
+        stage_test(looking_on_tells_nothing),
         stage_test(the_state_is_told_as_by_python),
         stage_test(the_state_tells_what_was_done),
         stage_test(pings_can_be_switched_off),

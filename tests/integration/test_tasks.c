@@ -155,6 +155,40 @@ static void tasks_are_registered_before_the_worker_starts(void **state)
     assert_status(lb_background(s->bus, NULL, work, &j, &error), LB_USAGE, &error);
 }
 
+static lb_status fire_once(lb_bus *bus, void *data, lb_error *error)
+{
+    (void)data;
+    return lb_fire(bus, "weather.changed", LB_NO_ARGS, error);
+}
+
+static lb_status hear(const lb_event *event, void *data)
+{
+    (void)event;
+    shared_add(data, 1);
+    return LB_OK;
+}
+
+/* S10: although they are new to the bus. */
+static void what_a_task_fires_at_once_reaches_listeners_of_its_worker(void **state)
+{
+    stage *s = *state;
+    static const lb_member members[] = {LB_EVENT("changed()"), LB_END};
+    static const lb_api weather = {.name = "weather", .members = members};
+    const lb_every_options at_once = {.hours = 1, .also_run_immediately = true};
+    lb_error error = {0};
+    char name[8];
+    int heard = 0;
+    assert_ok(lb_every(s->bus, &at_once, fire_once, NULL, &error), &error);
+    assert_ok(lb_register(s->bus, &weather, NULL, &error), &error);
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "l%d", i);
+        assert_ok(lb_listen(s->bus, "weather.changed", name, hear, &heard, NULL, &error), &error);
+    }
+    start(s);
+    wait_until(shared_get(&heard) == 8, PATIENCE_MS);
+    stop(s);
+}
+
 /* ---- Failures ------------------------------------------------------------------------------------------- */
 
 static void a_failure_stops_the_worker(void **state)
@@ -415,6 +449,7 @@ int main(void)
         stage_test(the_interval_counts_from_start_to_start),
         stage_test(intervals_that_are_none_are_refused),
         stage_test(tasks_are_registered_before_the_worker_starts),
+        stage_test(what_a_task_fires_at_once_reaches_listeners_of_its_worker),
         stage_test(a_failure_stops_the_worker),
         stage_test(a_failure_is_logged_where_that_is_wanted),
         stage_test(a_failure_without_words_is_described),
