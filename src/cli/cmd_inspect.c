@@ -309,8 +309,8 @@ static int inspect_command(invocation *in)
 
 static const flag flags[] = {
     {"bus", "PATH", "with the APIs of this bus module", SLOT(bus), 'b', true},
-    {"api", "NAME", "only this API; may be a pattern: 'shop.*'", SLOT(api), 'a', false},
-    {"event", "NAME", "only this event; may be a pattern: 'user_*'", SLOT(event), 'e', false},
+    {"api", "API", "only this API; may be a pattern: 'shop.*'", SLOT(api), 'a', false},
+    {"event", "EVENT", "only this event; may be a pattern: 'user_*'", SLOT(event), 'e', false},
     {"id", "ID", "only the event of this id", SLOT(id), 'i', false},
     {"native-id", "ID", "only the event of this id of the transport", SLOT(native_id), 'n', false},
     {"version", "N", "only this version; or a comparison: '>1'", SLOT(event_version), 'v', false},
@@ -318,7 +318,7 @@ static const flag flags[] = {
     {"from", "WHEN", "the first in time: native id, ISO 8601, $ (now)", SLOT(from), 0, false},
     {"to", "WHEN", "the last in time: native id, ISO 8601", SLOT(to), 0, false},
     {"internal", NULL, "also the APIs internal.*", SLOT(internal), 'I', false},
-    {"format", "FORMAT", "json (a line each), pretty or human", SLOT(format), 'F', false},
+    {"format", "json|pretty|human", "how they are shown; json: a line each", SLOT(format), 'F', false},
     {"oldest-first", NULL, "default: the newest first", SLOT(oldest_first), 0, false},
     {"count", "N", "end after N events shown", SLOT(events_count), 0, false},
     {"follow", NULL, "oldest first, then go on with new ones", SLOT(follow), 'f', false},

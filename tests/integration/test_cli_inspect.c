@@ -1,11 +1,8 @@
 /* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
 #include "cli_harness.h"
+#include "terminal.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <pty.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static cli c;
 
@@ -397,75 +394,31 @@ static void follows_over_an_outage(void **state)
 
 /* ---- Terminals -------------------------------------------------------------------------------------- */
 
-typedef struct terminal {
-    pid_t pid;
-    int fd;
-    char text[16384];
-    size_t size;
-} terminal;
-
-/* Starts `lightbus inspect FLAGS...` on a terminal of its own; `setting`: "NAME=value" or NULL. */
-static void terminal_open(terminal *t, const char *setting, int columns, const char *const *words)
+/* Runs `lightbus inspect FLAGS...` on a terminal; `setting`: "NAME=value" or NULL. */
+static terminal *on_terminal(const char *setting, int columns, const char *const *words)
 {
-    struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
-    char *argv[16] = {(char *)(uintptr_t)LIGHTBUS_PROGRAM, (char *)(uintptr_t) "inspect"};
-    *t = (terminal){.fd = -1};
+    const char *argv[16] = {LIGHTBUS_PROGRAM, "inspect"};
+    const char *const environment[] = {c.url, setting, NULL};
     for (size_t i = 0; words[i]; i++)
-        argv[i + 2] = (char *)(uintptr_t)words[i];
-    t->pid = forkpty(&t->fd, NULL, NULL, &size);
-    assert_true(t->pid >= 0);
-    if (t->pid)
-        return;
-    unsetenv("NO_COLOR");
-    setenv("TERM", "xterm", 1);
-    putenv(c.url);
-    if (setting)
-        putenv((char *)(uintptr_t)setting);
-    execv(argv[0], argv);
-    _exit(127);
+        argv[i + 2] = words[i];
+    return terminal_open(columns, 24, argv, environment, c.folder);
 }
-#define ON_TERMINAL(t, setting, columns, ...)                                                                  \
-    terminal_open((t), (setting), (columns), (const char *const[]){__VA_ARGS__, NULL})
-
-/* Reads what is there within the deadline; false at the end. */
-static bool terminal_read(terminal *t)
-{
-    struct pollfd ready = {.fd = t->fd, .events = POLLIN};
-    if (poll(&ready, 1, DEADLINE_MS) != 1)
-        fail_msg("nothing came; so far: %s", t->text);
-    ssize_t got = read(t->fd, t->text + t->size, sizeof t->text - 1 - t->size);
-    t->size += got > 0 ? (size_t)got : 0;
-    t->text[t->size] = '\0';
-    return got > 0; /* EIO: the other side is closed */
-}
-
-static void terminal_expect(terminal *t, const char *text)
-{
-    while (!strstr(t->text, text))
-        if (!terminal_read(t))
-            fail_msg("\"%s\" did not come: %s", text, t->text);
-}
-
-static int terminal_close(terminal *t)
-{
-    while (terminal_read(t))
-        ;
-    close(t->fd);
-    return child_wait(t->pid, DEADLINE_MS);
-}
+#define ON_TERMINAL(setting, columns, ...)                                                                     \
+    on_terminal((setting), (columns), (const char *const[]){__VA_ARGS__, NULL})
 
 static void a_terminal_has_colours(void **state)
 {
     (void)state;
-    terminal t;
-    ON_TERMINAL(&t, NULL, 80, "-e", "user_left", "-F", "human");
-    assert_int_equal(terminal_close(&t), 0);
-    assert_contains(t.text, "\033[1m\033[32mauth.user_left\033[0m\r\n");
-    assert_contains(t.text, "\033[36musername\033[0m      \"eve\"");
-    ON_TERMINAL(&t, "NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
-    assert_int_equal(terminal_close(&t), 0);
-    assert_contains(t.text, "auth.user_left\r\n");
-    assert_null(strstr(t.text, "\033[3"));
+    terminal *t = ON_TERMINAL(NULL, 80, "-e", "user_left", "-F", "human");
+    terminal_wait_output(t, "\033[1m\033[32mauth.user_left\033[0m\r\n", DEADLINE_MS);
+    terminal_wait_output(t, "\033[36musername\033[0m      \"eve\"", DEADLINE_MS);
+    assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_close(t);
+    t = ON_TERMINAL("NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
+    terminal_wait_output(t, "    time          2023-11-14T22:13:20.003Z\r\n", DEADLINE_MS);
+    assert_contains(terminal_output(t), "auth.user_left\r\n");
+    assert_null(strchr(terminal_output(t), '\033'));
+    terminal_close(t);
 }
 
 /* What comes from elsewhere cannot drive the terminal. */
@@ -477,11 +430,10 @@ static void control_characters_are_shown_as_such(void **state)
           "\"a\xc2\x9b"
           "31mred\"");
     for (int i = 0; i < 3; i++) {
-        terminal t;
-        ON_TERMINAL(&t, "NO_COLOR=1", 80, "-n", "1700000000006-0", "-F", formats[i]);
-        assert_int_equal(terminal_close(&t), 0);
-        assert_contains(t.text, "a?31mred");
-        assert_null(strstr(t.text, "\xc2\x9b"));
+        terminal *t = ON_TERMINAL("NO_COLOR=1", 80, "-n", "1700000000006-0", "-F", formats[i]);
+        terminal_wait_output(t, "a?31mred", DEADLINE_MS);
+        assert_null(strstr(terminal_output(t), "\xc2\x9b"));
+        terminal_close(t);
     }
 }
 
@@ -495,15 +447,16 @@ static void progress_is_shown_and_cleared(void **state)
                                 "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
                                 "1", "auth.*:stream", NULL));
     for (int i = 0; i < 2; i++) {
-        terminal t;
-        ON_TERMINAL(&t, NULL, columns[i], "-j", "username=adam");
-        assert_int_equal(terminal_close(&t), 0);
-        const char *progress = strstr(t.text, " events read, 0 shown\r\033[K");
-        assert_non_null(progress);
-        assert_contains(t.text, "\r\033[K{\"id\":\"id-1700000000001-0\"");
-        assert_contains(t.text, "}\r\n");
-        for (const char *line = t.text; line; line = strstr(line + 1, "\r\033[K"))
+        terminal *t = ON_TERMINAL(NULL, columns[i], "-j", "username=adam");
+        terminal_wait_output(t, "}\r\n", DEADLINE_MS);
+        assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+        const char *text = terminal_output(t);
+        assert_contains(text, " events read, 0 shown\r\033[K");
+        assert_contains(text, "\r\033[K{\"id\":\"id-1700000000001-0\"");
+        for (const char *line = text; line; line = strstr(line + 1, "\r\033[K"))
             assert_true(!strstr(line, "shown") || strcspn(line, "\r") < 80);
+        assert_null(strstr(terminal_screen(t), "shown"));
+        terminal_close(t);
     }
     RUN(&c, 0, "{\"id\":\"id-1700000000001-0\"", "inspect", "-j", "username=adam");
 }
@@ -511,15 +464,13 @@ static void progress_is_shown_and_cleared(void **state)
 static void ctrl_c_ends_following(void **state)
 {
     (void)state;
-    terminal t;
-    ON_TERMINAL(&t, NULL, 200, "--follow", "-F", "human");
-    terminal_expect(&t, "1700000000004-0");
+    terminal *t = ON_TERMINAL(NULL, 200, "--follow", "-F", "human");
+    terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
     store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
-    terminal_expect(&t, "1700000000012-0");
-    assert_int_equal(write(t.fd, "\003", 1), 1);
-    int code = terminal_close(&t);
-    if (code != 0)
-        fail_msg("exit code %d: %s", code, t.text);
+    terminal_wait_for(t, "1700000000012-0", DEADLINE_MS);
+    terminal_key(t, "C-c");
+    assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_close(t);
 }
 
 static void a_reader_that_goes_away_ends_it_quietly(void **state)
