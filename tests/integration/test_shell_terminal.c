@@ -251,14 +251,17 @@ static void ctrl_c_clears_the_line(void **state)
 {
     terminal *t = open_80(*state);
     terminal_type(t, "nonsense(");
+    terminal_wait_last_line(t, PROMPT " nonsense(", DEADLINE_MS);
     terminal_key(t, "C-c");
     terminal_wait_for(t, PROMPT " nonsense(^C\n" PROMPT, DEADLINE_MS);
     enter(t, "7", "\n7\n");
     for (int i = 0; i < 20; i++) { /* what is typed at once behind Ctrl-C begins a new line */
         terminal_type(t, "nonsense(");
+        terminal_wait_last_line(t, PROMPT " nonsense(", DEADLINE_MS);
         terminal_key(t, "C-c");
         enter(t, "8", "\n8\n");
         terminal_key(t, "C-l");
+        terminal_wait_gone(t, "nonsense", DEADLINE_MS);
     }
     leave(t);
 }
