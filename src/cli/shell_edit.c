@@ -320,7 +320,7 @@ shell_input shell_editor_read(shell_editor *e, bool continued, buffer *line)
     int size = 0;
     e->continued = continued;
     e->input = SHELL_LINE;
-    fflush(stderr);
+    lib.set(e->el, EL_PREP_TERM, 1); /* before the prompt: what is typed behind it is echoed once */
     const char *text = lib.gets(e->el, &size);
     if (text && size > 0 && e->input == SHELL_LINE) {
         size -= text[size - 1] == '\n';
