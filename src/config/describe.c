@@ -41,6 +41,18 @@ static void write_property(buffer *out, const option *o)
     buffer_char(out, '}');
 }
 
+/* Of plugins that are not built in, the keys that the bus reads; they have others of their own. */
+static void write_other_plugins(buffer *out)
+{
+    buffer_literal(out, "\"additionalProperties\":{\"anyOf\":[{\"properties\":{");
+    for (const option *o = other_plugin_options; o->name; o++) {
+        if (o != other_plugin_options)
+            buffer_char(out, ',');
+        write_property(out, o);
+    }
+    buffer_literal(out, "},\"type\":\"object\"},{\"type\":\"null\"}]},");
+}
+
 static void write_properties(buffer *out, const option *dict)
 {
     const option *order[64];
@@ -49,7 +61,11 @@ static void write_properties(buffer *out, const option *dict)
     for (const option *o = dict->members; o->name && count < 64; o++)
         order[count++] = o;
     qsort(order, count, sizeof *order, by_name);
-    buffer_literal(out, "\"additionalProperties\":false,\"properties\":{");
+    if (dict->kind == OPTION_PLUGINS)
+        write_other_plugins(out);
+    else
+        buffer_literal(out, "\"additionalProperties\":false,");
+    buffer_literal(out, "\"properties\":{");
     for (size_t i = 0; i < count; i++) {
         if (i)
             buffer_char(out, ',');
@@ -76,6 +92,7 @@ static void write_type(buffer *out, const option *o)
 {
     switch (o->kind) {
     case OPTION_DICT:
+    case OPTION_PLUGINS:
         write_properties(out, o);
         break;
     case OPTION_APIS:
@@ -109,7 +126,7 @@ void options_json_schema(buffer *out)
 
 /* ---- The reference page ----------------------------------------------------------------------------- */
 
-static void write_kind(buffer *out, const option *o)
+void option_kind_text(buffer *out, const option *o)
 {
     static const char *const kinds[] = {[OPTION_STR] = "text",
                                         [OPTION_INT] = "whole number",
@@ -133,7 +150,7 @@ static void write_kind(buffer *out, const option *o)
 static void write_row(buffer *out, const option *o)
 {
     buffer_printf(out, "| `%s` | ", o->name);
-    write_kind(out, o);
+    option_kind_text(out, o);
     buffer_printf(out, " | %s%s%s | %s", o->otherwise ? "`" : "", o->otherwise ? o->otherwise : "",
                   o->otherwise ? "`" : "", o->help);
     if (o->environment)
@@ -147,6 +164,7 @@ static void write_row(buffer *out, const option *o)
 
 static void write_section(buffer *out, const option *dict, const char *path, const char *help)
 {
+    static const option other = {.kind = OPTION_DICT, .members = other_plugin_options};
     bool rows = false;
 
     buffer_printf(out, "\n## %s\n\n", *path ? path : "The root");
@@ -173,12 +191,11 @@ static void write_section(buffer *out, const option *dict, const char *path, con
         write_section(out, o, buffer_text(&below) ? below.data : o->name, o->help);
         buffer_free(&below);
     }
+    if (dict->kind == OPTION_PLUGINS)
+        write_section(out, &other, "plugins.NAME", "one of your own; its other keys are its own, too");
 }
 
-static const char introduction[] =
-    "<!-- Made by `lightbus dumpconfigschema --reference` from the table of options. Do not edit. -->\n"
-    "# Configuration\n"
-    "\n"
+const char options_introduction[] =
     "A configuration is a YAML or JSON file, or an http or https URL that answers with one within 5 seconds. "
     "It is "
     "named by the flag `--config`, by `lb_options.config`, or by the environment variable `LIGHTBUS_CONFIG`. "
@@ -209,6 +226,10 @@ static const char introduction[] =
 
 void options_reference(buffer *out)
 {
-    buffer_str(out, introduction);
+    buffer_literal(
+        out,
+        "<!-- Made by `lightbus dumpconfigschema --reference` from the table of options. Do not edit. -->\n"
+        "# Configuration\n\n");
+    buffer_str(out, options_introduction);
     write_section(out, &config_options, "", NULL);
 }
