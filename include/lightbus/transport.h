@@ -125,6 +125,8 @@ typedef struct lb_listener_config {
     const lb_slice *event_names;
     size_t count;
     const char *since; /* "$", "0", a native id, or ISO 8601; for a group that is new */
+    bool temporary;    /* no other process will ask for the group later: it may go with its last listener, also
+                          with one that was killed */
 } lb_listener_config;
 
 /* Which stored events are wanted, and in which order. */

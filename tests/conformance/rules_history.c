@@ -34,30 +34,11 @@ static void fire(lb_bus *bus, const char *name, int n)
     sleep_ms(2); /* events of several streams are in order by their time, in milliseconds */
 }
 
-static lb_history *open_history(lb_bus *bus, const char *events, const char *from, const char *to,
-                                bool oldest_first)
-{
-    lb_error error = {0};
-    const lb_history_options options = {from, to, oldest_first ? LB_HISTORY_OLDEST_FIRST : 0};
-    lb_history *h = lb_history_open(bus, events, &options, &error);
-    if (!h)
-        fail_msg("%s: %s", lb_status_name(error.status), error.message);
-    return h;
-}
-
-static const lb_event *next(lb_history *h)
-{
-    lb_error error = {0};
-    const lb_event *event;
-    assert_ok(lb_history_next(h, &event, &error), &error);
-    return event;
-}
-
 /* The n of all that the history gives, a digit each. */
 static void expect(lb_history *h, const char *digits)
 {
     char got[64] = "";
-    for (const lb_event *event; (event = next(h));)
+    for (const lb_event *event; (event = next_of(h));)
         got[strlen(got)] = (char)('0' + lb_get_int(event, "n"));
     assert_string_equal(got, digits);
 }
@@ -99,16 +80,16 @@ static void many_in_both_orders(void **state)
     for (int oldest_first = 0; oldest_first < 2; oldest_first++) {
         lb_history *h = open_history(bus, "a.*", NULL, NULL, oldest_first);
         for (int i = 0; i < COUNT; i++) {
-            const lb_event *event = next(h);
+            const lb_event *event = next_of(h);
             assert_non_null(event);
             assert_int_equal(lb_get_int(event, "n"), oldest_first ? i : COUNT - 1 - i);
         }
-        assert_null(next(h));
+        assert_null(next_of(h));
         lb_history_close(h);
         h = open_history(bus, "a.y", NULL, NULL, oldest_first);
         for (int i = 0; i < COUNT / 3; i++)
-            assert_int_equal(lb_get_int(next(h), "n"), oldest_first ? i * 3 : COUNT - 3 - i * 3);
-        assert_null(next(h));
+            assert_int_equal(lb_get_int(next_of(h), "n"), oldest_first ? i * 3 : COUNT - 3 - i * 3);
+        assert_null(next_of(h));
         lb_history_close(h);
     }
     lb_close(bus);
@@ -156,7 +137,7 @@ static void bounds_are_included(void **state)
         fire(bus, i % 2 ? "b.x" : "a.x", i);
     lb_history *h = open_history(bus, "a.* b.*", NULL, NULL, true);
     for (int i = 0; i < 5; i++)
-        snprintf(ids[i], sizeof ids[i], "%s", lb_event_native_id(next(h)));
+        snprintf(ids[i], sizeof ids[i], "%s", lb_event_native_id(next_of(h)));
     lb_history_close(h);
     expect_all(bus, "a.* b.*", ids[1], ids[3], true, "123");
     expect_all(bus, "a.* b.*", ids[1], ids[3], false, "321");
@@ -239,7 +220,7 @@ static void what_comes_later_is_found(void **state)
 static int count_in_a_child(void *data)
 {
     int count = 0;
-    while (next(data))
+    while (next_of(data))
         count++;
     return count;
 }
@@ -283,7 +264,7 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0"};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
     const lb_event_message *events, *first, *second;
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};
