@@ -8,6 +8,7 @@
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
  *   names.c       placeholders, lists of events            history.c   stored events, lag of listeners
+ *   diagnose.c    what is wrong with the set-up
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
  * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
@@ -83,6 +84,7 @@ typedef struct instance {
     const lb_transport *transport;
     void *self;
     char *key;
+    char *place; /* its URL, without a password */
     struct instance *next;
 } instance;
 

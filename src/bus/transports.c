@@ -3,9 +3,12 @@
 #include "../base/shared_object.h"
 #include "bus.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define MOST_TRANSPORTS 16
+/* The first lb_transport of this ABI; what came later is optional. */
+#define LEAST_SIZE (offsetof(lb_transport, schema) + sizeof(((lb_transport *)NULL)->schema))
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static const lb_transport *registered[MOST_TRANSPORTS];
@@ -71,9 +74,10 @@ static lb_status check(const lb_transport *t, lb_error *error)
         return lb_error_set(error, LB_UNSUPPORTED,
                             "a transport made for version %u of the transport contract, expected %u", t->abi,
                             LB_TRANSPORT_ABI);
-    if (t->size != sizeof *t)
-        return lb_error_set(error, LB_UNSUPPORTED, "a transport whose lb_transport has %zu bytes, expected %zu",
-                            t->size, sizeof *t);
+    if (t->size < LEAST_SIZE)
+        return lb_error_set(error, LB_UNSUPPORTED,
+                            "a transport whose lb_transport has %zu bytes, expected %zu or more", t->size,
+                            LEAST_SIZE);
     if (!t->name || !t->schemes || !*t->schemes || !t->open || !t->close || !t->after_fork)
         return lb_error_set(error, LB_UNSUPPORTED,
                             "transport %s: expected it to have a name, schemes, open, close and after_fork",

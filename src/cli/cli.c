@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 const command *const cli_commands[] = {
-    &cmd_run,        &cmd_call,       &cmd_fire,    &cmd_listen, &cmd_inspect,
-    &cmd_shell,      &cmd_dumpschema, &cmd_schema,  &cmd_local,  &cmd_dumpconfigschema,
-    &cmd_completion, &cmd_man,        &cmd_version, NULL};
+    &cmd_run,    &cmd_call,       &cmd_fire,   &cmd_listen, &cmd_inspect,          &cmd_shell,
+    &cmd_doctor, &cmd_dumpschema, &cmd_schema, &cmd_local,  &cmd_dumpconfigschema, &cmd_completion,
+    &cmd_man,    &cmd_version,    NULL};
 
 const command *cli_command(const char *name)
 {
@@ -139,9 +139,8 @@ void cli_hide_passwords(invocation *in, arena *memory)
     move_out(&in->config, memory);
 }
 
-lb_bus *cli_open(const invocation *in, lb_options options)
+lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)
 {
-    lb_error error = {0};
     lb_bus *bus;
 
     if (in->url)
@@ -154,11 +153,19 @@ lb_bus *cli_open(const invocation *in, lb_options options)
         options.service_name = in->service_name;
     if (in->process_name)
         options.process_name = in->process_name;
-    bus = lb_open(&options, &error); /* it copies them */
+    bus = lb_open(&options, error); /* it copies them */
     if (in->url)
         hide_password(in->url);
     if (in->config)
         hide_password(in->config);
+    return bus;
+}
+
+lb_bus *cli_open(const invocation *in, lb_options options)
+{
+    lb_error error = {0};
+    lb_bus *bus = cli_try_open(in, options, &error);
+
     if (!bus)
         failure(in, &error);
     return bus;

@@ -30,7 +30,7 @@ typedef struct invocation {
     const char *only, *skip, *processes, *reload, *dry_run;             /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
-    const char *json, *timeout, *trace;                                 /* call, fire, shell */
+    const char *json, *timeout, *trace;                                 /* call, fire, shell, doctor */
     const char *events_count, *since;                                   /* listen */
     const char *line;                                                   /* shell */
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
@@ -73,8 +73,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_dumpschema,
-    cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_doctor,
+    cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
 
@@ -105,6 +105,8 @@ const char *hint(const suggestion *s, char out[HINT_SIZE]);
 
 /* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
 lb_bus *cli_open(const invocation *in, lb_options options);
+/* The same with the error in *error, and nothing printed. */
+lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
 
 /* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
  * them later: from copies in `memory`. */

@@ -27,6 +27,11 @@ lb_status module_cache(arena *memory, const char **directory, lb_error *error)
     return folder_private(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
+lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
+{
+    return folder_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
+}
+
 /* ---- Flags ------------------------------------------------------------------------------------------ */
 
 static void add_folder(buffer *path, const char *folder)
@@ -255,16 +260,37 @@ static lb_status compile_to(const compilation *c, const char *object, lb_error *
     return status;
 }
 
+static void choose_compiler(compilation *c)
+{
+    const char *compiler = getenv("CC");
+
+    words_split(&c->compiler, compiler && *compiler ? compiler : "cc");
+}
+
+lb_status module_tools(arena *memory, const char **compiler, lb_error *error)
+{
+    compilation c = {memory, NULL, {.memory = memory}, {.memory = memory}};
+    buffer version = {0};
+
+    choose_compiler(&c);
+    lb_status status = add_version(&c, &version, error);
+    *compiler = arena_copy(memory, version.data ? version.data : "", version.size);
+    buffer_free(&version);
+    if (status == LB_OK && (!*compiler || c.compiler.failed))
+        return no_memory(error);
+    return status == LB_OK ? add_pkg_config(&c.flags, error) : status;
+}
+
 lb_status module_compile(arena *memory, const char *source, words *files, const char **object, lb_error *error)
 {
     compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
-    const char *compiler = getenv("CC"), *folder, *hash;
+    const char *folder, *hash;
     buffer inputs = {0};
     lb_status status = module_cache(memory, &folder, error);
 
     if (status != LB_OK)
         return status;
-    words_split(&c.compiler, compiler && *compiler ? compiler : "cc");
+    choose_compiler(&c);
     status = collect_flags(&c.flags, error);
     if (status == LB_OK)
         status = add_inputs(&c, files, &inputs, error);

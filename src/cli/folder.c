@@ -37,23 +37,41 @@ static lb_status check_private(const char *path, const char *purpose, lb_error *
     return LB_OK;
 }
 
+static lb_status folder_path(arena *memory, const char *variable, const char *home_part, const char *purpose,
+                             char **path, lb_error *error)
+{
+    const char *xdg = getenv(variable), *home = getenv("HOME");
+
+    if (xdg && xdg[0] == '/')
+        *path = arena_printf(memory, "%s/lightbus", xdg);
+    else if (home && home[0] == '/')
+        *path = arena_printf(memory, "%s/%s/lightbus", home, home_part);
+    else
+        return lb_error_set(error, LB_ACCESS, "no folder for %s; set HOME or %s", purpose, variable);
+    return *path ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory");
+}
+
 lb_status folder_private(arena *memory, const char *variable, const char *home_part, const char *purpose,
                          const char **path, lb_error *error)
 {
-    const char *xdg = getenv(variable), *home = getenv("HOME");
-    char *folder;
-    lb_status status;
+    char *folder = NULL;
+    lb_status status = folder_path(memory, variable, home_part, purpose, &folder, error);
 
-    if (xdg && xdg[0] == '/')
-        folder = arena_printf(memory, "%s/lightbus", xdg);
-    else if (home && home[0] == '/')
-        folder = arena_printf(memory, "%s/%s/lightbus", home, home_part);
-    else
-        return lb_error_set(error, LB_ACCESS, "no folder for %s; set HOME or %s", purpose, variable);
-    if (!folder)
-        return lb_error_set(error, LB_NO_MEMORY, "out of memory");
-    status = make_folders(folder, purpose, error);
     if (status == LB_OK)
+        status = make_folders(folder, purpose, error);
+    if (status == LB_OK)
+        status = check_private(folder, purpose, error);
+    *path = folder;
+    return status;
+}
+
+lb_status folder_look(arena *memory, const char *variable, const char *home_part, const char *purpose,
+                      const char **path, lb_error *error)
+{
+    char *folder = NULL;
+    lb_status status = folder_path(memory, variable, home_part, purpose, &folder, error);
+
+    if (status == LB_OK && access(folder, F_OK) == 0)
         status = check_private(folder, purpose, error);
     *path = folder;
     return status;

@@ -26,5 +26,10 @@ lb_status module_compile(arena *memory, const char *source, words *files, const 
 /* The cache: $XDG_CACHE_HOME/lightbus or ~/.cache/lightbus, made if need be. LB_ACCESS: it is not the user's
  * alone. */
 lb_status module_cache(arena *memory, const char **directory, lb_error *error);
+/* The same without making it: LB_OK also when it is not there. */
+lb_status module_cache_look(arena *memory, const char **directory, lb_error *error);
+/* Whether a bus.c could be compiled here: the compiler runs, whose version is given, and pkg-config knows
+ * lightbus. LB_SYSTEM. */
+lb_status module_tools(arena *memory, const char **compiler, lb_error *error);
 
 #endif

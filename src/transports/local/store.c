@@ -137,7 +137,6 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     database *d = &s->parts[part];
     char path[PATH_MAX + 32], lock[PATH_MAX + 40];
     struct stat about;
-    int stale;
     file_path(s, d->name, path);
     snprintf(lock, sizeof lock, "%s-lock", path);
     bool is_new = stat(path, &about) != 0 || about.st_size == 0;
@@ -166,7 +165,7 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     mdb_env_stat(d->env, &stat_of_env);
     d->map_size = info.me_mapsize;
     d->page_size = stat_of_env.ms_psize;
-    mdb_reader_check(d->env, &stale);
+    mdb_reader_check(d->env, &d->stale);
     bool empty = false;
     lb_status status = identify(s, part, &empty, error);
     return status == LB_OK && empty ? mark(s, part, error) : status;

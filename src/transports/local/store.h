@@ -27,6 +27,7 @@
 enum { STORE_FORMAT = 1 };
 typedef enum store_part { STORE_EVENTS, STORE_CALLS } store_part;
 enum { STORE_PARTS = 2 };
+#define STORE_RESERVE (UINT64_C(1) << 20) /* bytes kept for those who take away */
 /* How long to wait for a guard, whatever the deadline: a short one does not make a busy moment an error. */
 enum { GUARD_LEAST_MS = 1000, GUARD_MOST_MS = 10000 };
 
@@ -37,6 +38,7 @@ typedef struct database {
     int fd;
     size_t page_size;
     uint64_t map_size;
+    int stale;          /* readers of killed processes, cleared away when it was opened */
     uint64_t allocated; /* bytes of the file known to be there; under the guard */
 } database;
 

@@ -15,7 +15,6 @@ enum {
     SWEEP_MS = 5000,
     SWEEP_MOST = 20000,
 };
-#define RESERVE (UINT64_C(1) << 20) /* bytes kept for those who take away */
 
 /* ---- Failures --------------------------------------------------------------------------------------- */
 
@@ -143,7 +142,7 @@ static int make_room(database *d, MDB_txn *txn, size_t bytes)
     MDB_envinfo info;
     struct stat about;
     mdb_env_info(d->env, &info);
-    uint64_t used = (info.me_last_pgno + 1) * d->page_size, add = 2 * (uint64_t)bytes + RESERVE,
+    uint64_t used = (info.me_last_pgno + 1) * d->page_size, add = 2 * (uint64_t)bytes + STORE_RESERVE,
              need = used + add;
     if (need <= d->allocated)
         return 0;
@@ -154,7 +153,7 @@ static int make_room(database *d, MDB_txn *txn, size_t bytes)
     int stale, result = MDB_MAP_FULL;
     mdb_reader_check(d->env, &stale); /* one that was killed keeps pages from being used again */
     if (need <= d->map_size) {
-        uint64_t more = need / 8 < RESERVE ? RESERVE : need / 8, target = need + more;
+        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8, target = need + more;
         if (target > d->map_size)
             target = d->map_size;
         result = fallocate(d->fd, 0, (off_t)d->allocated, (off_t)(target - d->allocated)) == 0 ? 0 : errno;

@@ -34,7 +34,7 @@ static bool collect(lb_slice key, lb_slice event_name, void *data)
     return one->key.data && one->event_name.data;
 }
 
-static int64_t undelivered(const reply *about, const reply *group)
+int64_t stream_undelivered(const reply *about, const reply *group)
 {
     const reply *lag = reply_field(group, "lag"), *first = reply_first(reply_field(about, "first-entry"));
     int64_t length = reply_integer(reply_field(about, "length"));
@@ -53,8 +53,7 @@ static int64_t undelivered(const reply *about, const reply *group)
     return reply_integer(lag) < length ? reply_integer(lag) : length;
 }
 
-/* Three answers: about the stream, its groups, the number of dead letters. */
-static lb_status ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
+lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
 {
     conn_release(c);
     for (int i = 0; i < 2; i++) {
@@ -77,7 +76,7 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
                       lb_error *error)
 {
     const reply *answers[3] = {NULL};
-    lb_status status = ask(c, stream->key, answers, deadline_ns, error);
+    lb_status status = stream_ask(c, stream->key, answers, deadline_ns, error);
     if (status != LB_OK)
         return status;
     if (reply_is_error(answers[0]))
@@ -89,7 +88,7 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
             .group = reply_text(reply_field(group, "name")),
             .api_name = api_name,
             .event_name = stream->event_name,
-            .undelivered = undelivered(answers[0], group),
+            .undelivered = stream_undelivered(answers[0], group),
             .pending = reply_integer(reply_field(group, "pending")),
             .consumers = reply_integer(reply_field(group, "consumers")),
             .dead_letters = reply_integer(answers[2]),

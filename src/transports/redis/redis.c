@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "doctor.h"
 #include "instance.h"
 
 enum { UNBLOCK_AGAIN_MS = 2, UNBLOCK_TRIES = 50 };
@@ -237,4 +238,5 @@ const lb_transport redis_transport = {
     .result = &redis_results,
     .event = &redis_events,
     .schema = &redis_schemas,
+    .diagnose = doctor_diagnose,
 };
