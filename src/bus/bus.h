@@ -161,10 +161,11 @@ struct worker {
     pthread_t timer;
     pthread_cond_t changed; /* any field below, and threads that end */
     enum { WORKER_STOPPED, WORKER_STARTING, WORKER_RUNNING, WORKER_STOPPING } state;
-    bool stopping;     /* atomic; what loops look at */
-    size_t threads;    /* that have not ended, the timer included */
-    size_t not_ready;  /* of those */
-    lb_status failure; /* why it stops, or LB_OK */
+    bool stopping;       /* atomic; what loops look at */
+    size_t threads;      /* that have not ended, the timer included */
+    size_t not_ready;    /* of those */
+    size_t became_ready; /* how many did, since the handle was opened */
+    lb_status failure;   /* why it stops, or LB_OK */
     lb_error failure_error;
     rpc_thread *rpcs; /* list */
     listener **listeners;
@@ -312,6 +313,8 @@ void error_text_write(buffer *out, const char *type, const char *message);
 void error_text_read(const lb_value *result, lb_slice trace, lb_error *error);
 void request_fail(lb_request *request, const char *type, const char *message, const char *trace);
 void deferred_free_all(lb_bus *bus);
+/* Until when somebody waits for one of the answers owed. worker.lock is held. */
+int64_t deferred_wanted_until(const lb_bus *bus);
 
 /* rpcs.c, listeners.c: bodies of threads */
 struct rpc_thread {

@@ -70,6 +70,7 @@ void worker_ready(lb_bus *bus)
 {
     pthread_mutex_lock(&bus->worker.lock);
     bus->worker.not_ready--;
+    bus->worker.became_ready++;
     pthread_cond_broadcast(&bus->worker.changed);
     pthread_mutex_unlock(&bus->worker.lock);
 }
@@ -166,6 +167,9 @@ static void *timer_main(void *argument)
     worker_ready(bus);
     while (!worker_stopping(bus)) {
         int64_t now = clock_now(), next;
+        pthread_mutex_lock(&w->lock);
+        size_t ready = w->became_ready; /* a listener that opens has leases: their renewal may be due first */
+        pthread_mutex_unlock(&w->lock);
         if (now >= refresh)
             refresh = refresh_schemas(bus, &failures);
         next = refresh;
@@ -174,7 +178,8 @@ static void *timer_main(void *argument)
             next = tick < next ? tick : next;
         }
         pthread_mutex_lock(&w->lock);
-        while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
+        while (!worker_stopping(bus) && w->became_ready == ready &&
+               monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
             ;
         pthread_mutex_unlock(&w->lock);
     }
@@ -316,10 +321,12 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     while (w->threads || w->deferred_count) {
         if (dispatch_run_work(bus))
             continue;
-        if (monotonic_wait(&w->changed, &w->lock, deadline) == ETIMEDOUT && (w->threads || w->deferred_count)) {
+        int64_t wanted = w->threads ? deadline : deferred_wanted_until(bus), now = clock_now();
+        if (now >= deadline || now >= wanted) {
             status = w->threads ? LB_TIMEOUT : LB_OK; /* answers that are owed still may come: by lb_close */
             break;
         }
+        monotonic_wait(&w->changed, &w->lock, wanted < deadline ? wanted : deadline);
     }
     if (status != LB_OK) {
         lb_error_set(error, status,
