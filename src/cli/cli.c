@@ -123,6 +123,22 @@ static void hide_password(const char *url)
         memset((char *)(uintptr_t)colon + 1, '*', (size_t)(at - colon - 1)); /* argv is ours to write to */
 }
 
+static void move_out(const char **url, arena *memory)
+{
+    const char *copy = *url ? arena_copy(memory, *url, strlen(*url)) : NULL;
+
+    if (!copy)
+        return;
+    hide_password(*url);
+    *url = copy;
+}
+
+void cli_hide_passwords(invocation *in, arena *memory)
+{
+    move_out(&in->url, memory);
+    move_out(&in->config, memory);
+}
+
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)
 {
     lb_bus *bus;

@@ -27,6 +27,7 @@ typedef struct invocation {
     const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
     const char *bus;                                                    /* run, dumpschema, inspect, shell */
     const char *schema;                                                 /* run */
+    const char *only, *skip, *processes, *reload, *dry_run;             /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
     const char *json, *timeout, *trace;                                 /* call, fire, shell, doctor */
@@ -106,6 +107,10 @@ const char *hint(const suggestion *s, char out[HINT_SIZE]);
 lb_bus *cli_open(const invocation *in, lb_options options);
 /* The same with the error in *error, and nothing printed. */
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
+
+/* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
+ * them later: from copies in `memory`. */
+void cli_hide_passwords(invocation *in, arena *memory);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);
