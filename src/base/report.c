@@ -44,21 +44,23 @@ static bool is_plain(char c) { return isalnum((unsigned char)c) || memchr("_-./:
 const char *report_word(report *r, lb_slice word)
 {
     buffer b = {0};
+    const char *text = NULL;
     bool plain = word.size > 0;
     for (size_t i = 0; i < word.size; i++)
         plain = plain && is_plain(word.data[i]);
-    if (plain)
-        return arena_copy(&r->memory, word.data, word.size);
-    buffer_char(&b, '\'');
+    if (!plain)
+        buffer_char(&b, '\'');
     for (size_t i = 0; i < word.size; i++)
         if (word.data[i] == '\'')
             buffer_literal(&b, "'\\''");
         else
             buffer_char(&b, word.data[i]);
-    buffer_char(&b, '\'');
-    const char *text = buffer_text(&b) ? arena_copy(&r->memory, b.data, b.size) : NULL;
+    if (!plain)
+        buffer_char(&b, '\'');
+    if (buffer_text(&b))
+        text = arena_copy(&r->memory, b.data, b.size);
     buffer_free(&b);
-    return text;
+    return text ? text : "?";
 }
 
 void report_free(report *r) { arena_free(&r->memory); }

@@ -14,7 +14,7 @@ static void run(const redis_server *s, const char *a, const char *b, const char 
     lb_value *reply = redis_command(s, a, b, c, d, NULL);
     const char *text = lb_value_type_of(reply) == LB_TYPE_STR ? lb_value_str(reply) : "";
     if (strncmp(text, "-ERR", 4) == 0)
-        fail_msg("%s %s: %s", a, b, text);
+        fail_msg("%s: %s", a, text);
     lb_value_free(reply);
 }
 
