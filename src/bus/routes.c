@@ -11,6 +11,8 @@
 
 #include "../config/options.h"
 
+#define MOST_INSTANCES 1000
+
 /* ---- Instances -------------------------------------------------------------------------------------- */
 
 static char *masked(const char *url)
@@ -34,9 +36,14 @@ static void free_instance(instance *i)
 static instance *open_instance(lb_bus *bus, const transport_choice *choice, const char *key, lb_error *error)
 {
     const lb_transport_config config = {sizeof config, choice->url, bus->service_name, bus->process_name};
-    for (instance *i = bus->instances; i; i = i->next)
+    size_t count = 0;
+    for (instance *i = bus->instances; i; i = i->next, count++)
         if (strcmp(i->key, key) == 0)
             return i;
+    if (count == MOST_INSTANCES) {
+        lb_error_set(error, LB_CONFIG, "more than %d different URLs of transports", MOST_INSTANCES);
+        return NULL;
+    }
     if (choice->object && transport_load(choice->object, error) != LB_OK)
         return NULL;
     const lb_transport *transport = transport_find(choice->url, error);

@@ -25,12 +25,13 @@ typedef struct invocation {
     size_t count;
     const char *help;
     const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                                    /* run, dumpschema, inspect */
+    const char *bus;                                                    /* run, dumpschema, inspect, shell */
     const char *schema;                                                 /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
-    const char *json, *timeout, *trace;                                 /* call, fire; doctor */
+    const char *json, *timeout, *trace;                                 /* call, fire, shell; doctor */
     const char *events_count, *since;                                   /* listen */
+    const char *line;                                                   /* shell */
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
@@ -39,8 +40,8 @@ typedef struct invocation {
 /* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
  * completion what to offer: "json|pretty" is one of these words, "rpcs|events[,...]" a list of them with commas
  * between; FILE and PATH are names in the file system, FOLDER is one of folders; API and EVENT are names on the
- * bus, and so are API.PROCEDURE and API.EVENT, to whose parameters NAME=VALUE belongs. For other words nothing
- * is offered. */
+ * bus, and so are API.PROCEDURE and API.EVENT, to whose parameters NAME=VALUE belongs; COMMAND is one of ours.
+ * For other words nothing is offered. */
 typedef struct flag {
     const char *name;   /* without the dashes */
     const char *value;  /* the word for its value; NULL: a switch */
@@ -54,6 +55,7 @@ typedef struct flag {
 typedef struct term {
     const char *name; /* NULL after the last one */
     const char *meaning;
+    bool without_setup; /* only where bus modules are loaded */
 } term;
 
 typedef struct command {
@@ -70,8 +72,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
-    cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_doctor, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_dumpschema,
+    cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_doctor, cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
 
@@ -124,5 +126,8 @@ void print_safe(FILE *out, const char *text);
 int print_result(const invocation *in, const lb_value *value);
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
+/* The same for a file of that name: NULL, or CLI_FAILURE, with the message printed. */
+FILE *output_open(const invocation *in, const char *path);
+int output_close(const invocation *in, const char *path, FILE *file);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
@@ -40,7 +41,8 @@ static void be_silent(void)
         dup2(nowhere, STDERR_FILENO);
 }
 
-/* A name may come from anybody on the bus, and shells give some characters a meaning. */
+/* A name may come from anybody on the bus, and shells give some characters a meaning. (The bus itself refuses
+ * such names of APIs and their members, but not of parameters.) */
 static bool is_plain(lb_slice name)
 {
     for (size_t i = 0; i < name.size; i++)
@@ -62,7 +64,7 @@ static void print_members(const lb_value *schemas, const char *half, const char 
     char prefix[256];
 
     for (lb_value_iterator it = lb_value_iterate(schemas); lb_value_next(&it);) {
-        if (!is_plain((lb_slice){it.name, it.name_size}) || (pattern && !pattern_matches(pattern, it.name)))
+        if (pattern && !pattern_matches(pattern, it.name))
             continue;
         snprintf(prefix, sizeof prefix, "%s%s", with_api ? it.name : "", with_api ? "." : "");
         print_names(prefix, lb_value_get(it.value, half), "");
@@ -180,21 +182,47 @@ void completion_flags(FILE *out, const invocation *in, const command *c, complet
                 body(out, in, c, f);
 }
 
+static const struct shell {
+    const char *name;
+    const char *before, *after; /* what stands around the program's name in that of its file */
+    void (*write)(FILE *out, const invocation *in);
+} shells[] = {
+    {"bash", "", "", completion_bash},
+    {"zsh", "_", "", completion_zsh},
+    {"fish", "", ".fish", completion_fish},
+};
+enum { SHELLS = sizeof shells / sizeof *shells };
+
+/* A file for each shell, by the name that the shell looks for. */
+static int write_all(const invocation *in)
+{
+    char path[PATH_MAX];
+    int code = CLI_OK;
+
+    for (size_t i = 0; i < SHELLS && code == CLI_OK; i++) {
+        snprintf(path, sizeof path, "%s/%s%s%s", in->out, shells[i].before, in->program, shells[i].after);
+        FILE *file = output_open(in, path);
+        if (!file)
+            return CLI_FAILURE;
+        shells[i].write(file, in);
+        code = output_close(in, path, file);
+    }
+    return code;
+}
+
 static int completion(invocation *in)
 {
-    static const struct {
-        const char *name;
-        void (*write)(FILE *out, const invocation *in);
-    } shells[] = {{"bash", completion_bash}, {"zsh", completion_zsh}, {"fish", completion_fish}};
     const char *wanted = in->count ? in->arguments[0] : "";
     char text[HINT_SIZE];
     suggestion s = suggestion_for(slice_of(wanted));
 
     if (strcmp(wanted, "names") == 0)
         return names(in);
-    if (in->count != 1)
-        return usage_error(in, "expected bash, zsh or fish");
-    for (size_t i = 0; i < sizeof shells / sizeof *shells; i++) {
+    if (in->out && !in->count)
+        return write_all(in);
+    if (in->count != 1 || in->out)
+        return usage_error(in, "expected bash, zsh or fish, or --out alone");
+    for (size_t i = 0; i < SHELLS; i++) {
         if (strcmp(wanted, shells[i].name) == 0) {
             shells[i].write(stdout, in);
             return finish_output(in);
@@ -204,7 +232,10 @@ static int completion(invocation *in)
     return usage_error(in, "expected bash, zsh or fish, not \"%s\"%s", wanted, hint(&s, text));
 }
 
-static const flag flags[] = {{0}};
+static const flag flags[] = {
+    {"out", "FOLDER", "write all of them into this folder instead", offsetof(invocation, out), 'o', false},
+    {0},
+};
 
 const command cmd_completion = {
     .name = "completion",

@@ -70,15 +70,15 @@ static const flag flags[] = {
 };
 
 static const term environment[] = {
-    {"LIGHTBUS_MODULE", "the bus module, where --bus is not given"},
-    {"CC, CFLAGS", "the compiler of a bus.c, and flags for it; cc and none if they are not set"},
-    {"XDG_CACHE_HOME", "the folder in which lightbus/ with the compiled modules is kept; else ~/.cache"},
-    {NULL, NULL},
+    {"LIGHTBUS_MODULE", "the bus module, where --bus is not given", true},
+    {"CC, CFLAGS", "the compiler of a bus.c, and flags for it; cc and none if they are not set", true},
+    {"XDG_CACHE_HOME", "the folder in which lightbus/ with the compiled modules is kept; else ~/.cache", true},
+    {0},
 };
 static const term files[] = {
-    {"bus.c, bus.so", "the bus module, in the working directory"},
-    {"~/.cache/lightbus/", "compiled bus modules; it may be emptied at any time"},
-    {NULL, NULL},
+    {"bus.c, bus.so", "the bus module, in the working directory", true},
+    {"~/.cache/lightbus/", "compiled bus modules; it may be emptied at any time", true},
+    {0},
 };
 
 const command cmd_run = {

@@ -3,6 +3,7 @@
  * may enter, since what is in it will be run; a file in it is complete, for it gets its name last. */
 #include "module.h"
 
+#include "folder.h"
 #include "process.h"
 
 #include <lightbus/version.h>
@@ -22,71 +23,14 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 /* ---- The cache -------------------------------------------------------------------------------------- */
 
-static lb_status make_folders(char *path, lb_error *error)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return lb_error_set(error, LB_ACCESS, "cannot make the folder \"%s\" for compiled modules: %s",
-                                path, strerror(errno));
-        if (!slash)
-            return LB_OK;
-        *slash = '/';
-    }
-}
-
-static lb_status check_private(const char *path, lb_error *error)
-{
-    struct stat info;
-
-    if (lstat(path, &info) < 0)
-        return lb_error_set(error, LB_ACCESS, "\"%s\": %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode))
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, is no folder", path);
-    if (info.st_uid != geteuid())
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, belongs to another user", path);
-    if (info.st_mode & 077)
-        return lb_error_set(error, LB_ACCESS,
-                            "\"%s\", for compiled modules, is open to others; expected mode 0700", path);
-    return LB_OK;
-}
-
-static lb_status cache_path(arena *memory, char **path, lb_error *error)
-{
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-
-    if (xdg && xdg[0] == '/')
-        *path = arena_printf(memory, "%s/lightbus", xdg);
-    else if (home && home[0] == '/')
-        *path = arena_printf(memory, "%s/.cache/lightbus", home);
-    else
-        return lb_error_set(error, LB_ACCESS, "no folder for compiled modules; set HOME or XDG_CACHE_HOME");
-    return *path ? LB_OK : no_memory(error);
-}
-
 lb_status module_cache(arena *memory, const char **directory, lb_error *error)
 {
-    char *path = NULL;
-    lb_status status = cache_path(memory, &path, error);
-
-    if (status == LB_OK)
-        status = make_folders(path, error);
-    if (status == LB_OK)
-        status = check_private(path, error);
-    *directory = path;
-    return status;
+    return folder_private(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
 lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
 {
-    char *path = NULL;
-    lb_status status = cache_path(memory, &path, error);
-
-    if (status == LB_OK && access(path, F_OK) == 0)
-        status = check_private(path, error);
-    *directory = path;
-    return status;
+    return folder_private_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
 /* ---- Flags ------------------------------------------------------------------------------------------ */

@@ -73,7 +73,7 @@ static const char engine[] =
     "    for word in \"${offers[@]}\"; do\n"
     "        if [[ $word == \"$typed\"* ]]; then\n"
     "            word=$before$word\n"
-    "            COMPREPLY+=(\"${word#\"$kept\"}\")\n"
+    "            [[ $word == \"$kept\" ]] || COMPREPLY+=(\"${word#\"$kept\"}\")\n"
     "        fi\n"
     "    done\n"
     "    [[ ${COMPREPLY[0]} != *= ]] || compopt -o nospace\n"

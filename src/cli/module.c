@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../base/shared_object.h"
+
 static const char entry_point[] = "lb_status lb_setup(lb_bus *bus, lb_error *error)";
 
 static bool is_file(const char *path)
@@ -66,17 +68,17 @@ lb_status module_load(arena *memory, const char *path, lb_setup_fn *setup, lb_er
     char absolute[PATH_MAX];
     const char *object = absolute;
     void *module, *symbol;
+    lb_error why = {0};
     lb_status status;
 
     if (!realpath(path, absolute))
         return lb_error_set(error, LB_CONFIG, "\"%s\": %s", path, strerror(errno));
     if (is_source(path) && (status = module_compile(memory, absolute, &object, error)) != LB_OK)
         return status;
-    module = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    if (!module)
+    if (shared_object_open(object, &module, &why) != LB_OK)
         return lb_error_set(error, LB_CONFIG,
                             "cannot load \"%s\", expected a bus.c or a shared object with lb_setup: %s", path,
-                            dlerror());
+                            why.message);
     symbol = dlsym(module, "lb_setup");
     if (!symbol) {
         dlclose(module);

@@ -1,4 +1,4 @@
-/* Reads the words that stand for values. What is not written in capitals is meant literally. */
+/* Reads the words that stand for values. What is not written in capitals is meant literally, COMMAND aside. */
 #include "values.h"
 
 #include "../config/options.h"
@@ -17,12 +17,23 @@ static void add_word(value_word *v, lb_slice word)
         snprintf(v->text + used, sizeof v->text - used, "%s%.*s", used ? " " : "", (int)word.size, word.data);
 }
 
+/* COMMAND stands for the names of all commands. */
+static void add_choice(value_word *v, lb_slice word)
+{
+    if (!slice_is(word, "COMMAND")) {
+        add_word(v, word);
+        return;
+    }
+    for (const command *const *c = cli_commands; *c; c++)
+        add_word(v, slice_of((*c)->name));
+}
+
 static void add_choices(value_word *v, lb_slice choices, char separator)
 {
     while (choices.size) {
         const char *end = memchr(choices.data, separator, choices.size);
         size_t size = end ? (size_t)(end - choices.data) : choices.size;
-        add_word(v, (lb_slice){choices.data, size});
+        add_choice(v, (lb_slice){choices.data, size});
         size += end != NULL;
         choices = (lb_slice){choices.data + size, choices.size - size};
     }
@@ -64,14 +75,10 @@ static value_word read_word(lb_slice word)
     } else if (is_one_of(word, names)) {
         v.kind = VALUE_NAME;
         add_word(&v, word);
-    } else if (slice_is(word, "COMMAND")) {
-        v.kind = VALUE_WORDS;
-        for (const command *const *c = cli_commands; *c; c++)
-            add_word(&v, slice_of((*c)->name));
     } else if (ends_a_list(word)) {
         v.kind = VALUE_LIST;
         add_choices(&v, (lb_slice){word.data, word.size - LIST_END_SIZE}, '|');
-    } else if (is_literal(word)) {
+    } else if (is_literal(word) || slice_is(word, "COMMAND") || memchr(word.data, '|', word.size)) {
         v.kind = VALUE_WORDS;
         add_choices(&v, word, '|');
     }
