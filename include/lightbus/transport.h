@@ -235,8 +235,8 @@ typedef struct lb_transport {
 
 /* Makes a transport known to this process, for lb_open to find by the scheme of its URL. It must outlive all
  * handles. LB_UNSUPPORTED for another ABI, or without name, schemes, open, close or after_fork; LB_DUPLICATE
- * for a scheme that is taken. Any thread. What is added to lb_transport goes to its end and is optional, so
- * that transports made for an earlier or a later header of the same ABI are taken, too. */
+ * for a scheme that is taken. What is added to lb_transport goes to its end and is optional, so that transports
+ * made for an earlier or a later header of the same ABI are taken, too. Any thread. */
 LB_API lb_status lb_transport_register(const lb_transport *transport, lb_error *error);
 
 /* A shared object that a configuration names (`custom: {object: ./mine.so, url: mine://here}`) defines this. It

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 const command *const cli_commands[] = {
-    &cmd_run,        &cmd_call,       &cmd_fire,   &cmd_listen,  &cmd_inspect,
-    &cmd_shell,      &cmd_dumpschema, &cmd_schema, &cmd_local,   &cmd_dumpconfigschema,
-    &cmd_completion, &cmd_man,        &cmd_doctor, &cmd_version, NULL};
+    &cmd_run,    &cmd_call,       &cmd_fire,   &cmd_listen, &cmd_inspect,          &cmd_shell,
+    &cmd_doctor, &cmd_dumpschema, &cmd_schema, &cmd_local,  &cmd_dumpconfigschema, &cmd_completion,
+    &cmd_man,    &cmd_version,    NULL};
 
 const command *cli_command(const char *name)
 {

@@ -29,7 +29,7 @@ typedef struct invocation {
     const char *schema;                                                 /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
-    const char *json, *timeout, *trace;                                 /* call, fire, shell; doctor */
+    const char *json, *timeout, *trace;                                 /* call, fire, shell, doctor */
     const char *events_count, *since;                                   /* listen */
     const char *line;                                                   /* shell */
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
@@ -72,8 +72,8 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_dumpschema,
-    cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_doctor, cmd_version;
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_doctor,
+    cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
 

@@ -104,7 +104,7 @@ static const flag flags[] = {
 
 static const term files[] = {
     {"$XDG_STATE_HOME/lightbus/history",
-     "what was typed before, for the Up key; without XDG_STATE_HOME, in ~/.local/state"},
+     "what was typed before, for the Up key; without XDG_STATE_HOME, in ~/.local/state", false},
     {0},
 };
 

@@ -30,7 +30,7 @@ lb_status module_cache(arena *memory, const char **directory, lb_error *error)
 
 lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
 {
-    return folder_private_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
+    return folder_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
 /* ---- Flags ------------------------------------------------------------------------------------------ */

@@ -37,12 +37,11 @@ static lb_status check_private(const char *path, const char *purpose, lb_error *
     return LB_OK;
 }
 
-static lb_status find_folder(arena *memory, const char *variable, const char *home_part, const char *purpose,
+static lb_status folder_path(arena *memory, const char *variable, const char *home_part, const char *purpose,
                              char **path, lb_error *error)
 {
     const char *xdg = getenv(variable), *home = getenv("HOME");
 
-    *path = NULL;
     if (xdg && xdg[0] == '/')
         *path = arena_printf(memory, "%s/lightbus", xdg);
     else if (home && home[0] == '/')
@@ -55,8 +54,8 @@ static lb_status find_folder(arena *memory, const char *variable, const char *ho
 lb_status folder_private(arena *memory, const char *variable, const char *home_part, const char *purpose,
                          const char **path, lb_error *error)
 {
-    char *folder;
-    lb_status status = find_folder(memory, variable, home_part, purpose, &folder, error);
+    char *folder = NULL;
+    lb_status status = folder_path(memory, variable, home_part, purpose, &folder, error);
 
     if (status == LB_OK)
         status = make_folders(folder, purpose, error);
@@ -66,11 +65,11 @@ lb_status folder_private(arena *memory, const char *variable, const char *home_p
     return status;
 }
 
-lb_status folder_private_look(arena *memory, const char *variable, const char *home_part, const char *purpose,
-                              const char **path, lb_error *error)
+lb_status folder_look(arena *memory, const char *variable, const char *home_part, const char *purpose,
+                      const char **path, lb_error *error)
 {
-    char *folder;
-    lb_status status = find_folder(memory, variable, home_part, purpose, &folder, error);
+    char *folder = NULL;
+    lb_status status = folder_path(memory, variable, home_part, purpose, &folder, error);
 
     if (status == LB_OK && access(folder, F_OK) == 0)
         status = check_private(folder, purpose, error);

@@ -11,8 +11,8 @@
  * is not the user's alone. */
 lb_status folder_private(arena *memory, const char *variable, const char *home_part, const char *purpose,
                          const char **path, lb_error *error);
-/* The same without making it: LB_OK also when it is not there. */
-lb_status folder_private_look(arena *memory, const char *variable, const char *home_part, const char *purpose,
-                              const char **path, lb_error *error);
+/* The same without making it: it need not be there. */
+lb_status folder_look(arena *memory, const char *variable, const char *home_part, const char *purpose,
+                      const char **path, lb_error *error);
 
 #endif
