@@ -416,6 +416,8 @@ static lb_status deferred_send(lb_deferred *d, lb_status status)
     char id[UUID_TEXT + 1];
     lb_error error = {0};
     uuid_text(id);
+    if (d->request.began)
+        hooks_after_execution(&d->request);
     lb_result_message result = {
         .id = {id, UUID_TEXT},
         .rpc_message_id = d->rpc.id,
@@ -460,6 +462,14 @@ lb_status lb_answer_fail(lb_deferred *d, const char *type, const char *format, .
     va_end(args);
     fail_with(&d->request, type && *type ? type : "Error", message);
     return deferred_send(d, LB_OK);
+}
+
+int64_t deferred_wanted_until(const lb_bus *bus)
+{
+    int64_t until = INT64_MIN;
+    for (const lb_deferred *d = bus->worker.deferred; d; d = d->next)
+        until = d->request.deadline_ns > until ? d->request.deadline_ns : until;
+    return until;
 }
 
 void deferred_free_all(lb_bus *bus)

@@ -25,6 +25,7 @@ void worker_free(lb_bus *bus)
     for (size_t i = 0; i < w->listener_count; i++)
         listener_free(w->listeners[i]);
     free(w->listeners);
+    tasks_free(bus);
     deferred_free_all(bus);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
@@ -66,6 +67,7 @@ void worker_ready(lb_bus *bus)
 {
     pthread_mutex_lock(&bus->worker.lock);
     bus->worker.not_ready--;
+    bus->worker.became_ready++;
     pthread_cond_broadcast(&bus->worker.changed);
     pthread_mutex_unlock(&bus->worker.lock);
 }
@@ -102,6 +104,8 @@ void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
     stop_loops(bus);
     pthread_mutex_unlock(&w->lock);
     lb_stop_request(bus);
+    if (hooks_at(bus, 1u << LB_HOOK_EXCEPTION))
+        hooks_of_worker(bus, LB_HOOK_EXCEPTION, error, NULL);
 }
 
 bool worker_pause(lb_bus *bus, unsigned attempt)
@@ -162,6 +166,9 @@ static void *timer_main(void *argument)
     worker_ready(bus);
     while (!worker_stopping(bus)) {
         int64_t now = clock_now(), next;
+        pthread_mutex_lock(&w->lock);
+        size_t ready = w->became_ready; /* a listener that opens has leases: their renewal may be due first */
+        pthread_mutex_unlock(&w->lock);
         if (now >= refresh)
             refresh = refresh_schemas(bus, &failures);
         next = refresh;
@@ -170,7 +177,8 @@ static void *timer_main(void *argument)
             next = tick < next ? tick : next;
         }
         pthread_mutex_lock(&w->lock);
-        while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
+        while (!worker_stopping(bus) && w->became_ready == ready &&
+               monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
             ;
         pthread_mutex_unlock(&w->lock);
     }
@@ -191,7 +199,7 @@ static bool start_threads(lb_bus *bus)
     for (size_t i = 0; (bus->features & FEATURE_EVENTS) && i < w->listener_count; i++)
         if (!listener_start(w->listeners[i]))
             return false;
-    return true;
+    return tasks_start(bus);
 }
 
 static lb_status publish(lb_bus *bus, lb_error *error)
@@ -208,18 +216,27 @@ static lb_status check_start(lb_bus *bus, const char *what, unsigned flags, unsi
         return lb_error_set(error, LB_USAGE, "%s: unknown bits 0x%x in flags", what, flags & ~known);
     if (!worker_registering(bus, what, error))
         return LB_USAGE;
-    if (!bus->schemas.count && !bus->worker.listener_count)
+    if (!schemas_serve(bus) && !bus->worker.listener_count && !tasks_wanted(bus) &&
+        !hooks_at(bus, 1u << LB_HOOK_BEFORE_WORKER_START))
         return lb_error_set(error, LB_USAGE,
-                            "there is nothing to serve: expected lb_register or lb_listen before");
+                            "there is nothing to serve: expected lb_register, lb_listen or a task before");
     return LB_OK;
 }
 
 static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
 {
     struct worker *w = &bus->worker;
-    lb_status status = publish(bus, error);
+    lb_error own = {0};
+    if (!error)
+        error = &own;
+    lb_status status = hooks_of_worker(bus, LB_HOOK_BEFORE_WORKER_START, NULL, error);
     if (status != LB_OK)
         return status;
+    status = publish(bus, error);
+    if (status != LB_OK) {
+        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, error, NULL);
+        return status;
+    }
     bus->features = (flags & LB_RUN_NO_RPCS ? 0 : FEATURE_RPCS) |
                     (flags & LB_RUN_NO_EVENTS ? 0 : FEATURE_EVENTS) |
                     (flags & LB_RUN_NO_TASKS ? 0 : FEATURE_TASKS);
@@ -233,7 +250,7 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
         pthread_cond_wait(&w->changed, &w->lock);
     w->state = WORKER_RUNNING;
     status = w->failure;
-    if (status != LB_OK && error)
+    if (status != LB_OK)
         *error = w->failure_error;
     pthread_mutex_unlock(&w->lock);
     if (!started)
@@ -271,8 +288,9 @@ lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void 
 /* ---- Stopping --------------------------------------------------------------------------------------- */
 
 /* worker.lock is held. No thread of the worker is left. */
-static void join_threads(struct worker *w)
+static void join_threads(lb_bus *bus)
 {
+    struct worker *w = &bus->worker;
     if (w->timer)
         pthread_join(w->timer, NULL);
     w->timer = 0;
@@ -286,6 +304,16 @@ static void join_threads(struct worker *w)
     w->rpcs = NULL;
     for (size_t i = 0; i < w->listener_count; i++)
         listener_join(w->listeners[i]);
+    tasks_join(bus);
+}
+
+/* The failure that had ended the worker counts before that of a hook. */
+static lb_status run_stop_hooks(lb_bus *bus, lb_status status, const lb_error *why, lb_error *error)
+{
+    bool failed = status != LB_OK;
+    lb_status hooks =
+        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, failed ? why : NULL, failed ? NULL : error);
+    return failed ? status : hooks;
 }
 
 lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
@@ -294,6 +322,7 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     if (timeout_ms < 0)
         timeout_ms = STOP_TIMEOUT_MS;
     int64_t deadline = clock_in_ms(timeout_ms);
+    lb_error why;
     bus_check_fork(bus);
     pthread_mutex_lock(&w->lock);
     if (w->state == WORKER_STOPPED) {
@@ -302,27 +331,34 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     }
     w->state = WORKER_STOPPING;
     stop_loops(bus);
+    bool ended = false;
     lb_status status = LB_OK;
     while (w->threads || w->deferred_count) {
         if (dispatch_run_work(bus))
             continue;
-        if (monotonic_wait(&w->changed, &w->lock, deadline) == ETIMEDOUT && (w->threads || w->deferred_count)) {
+        int64_t wanted = w->threads ? deadline : deferred_wanted_until(bus), now = clock_now();
+        if (now >= deadline || now >= wanted) {
             status = w->threads ? LB_TIMEOUT : LB_OK; /* answers that are owed still may come: by lb_close */
             break;
         }
+        monotonic_wait(&w->changed, &w->lock, wanted < deadline ? wanted : deadline);
     }
     if (status != LB_OK) {
         lb_error_set(error, status,
-                     "the worker did not stop within %d ms: a handler, or the transport, still runs",
+                     "the worker did not stop within %d ms: a handler, a task or the transport still runs",
                      timeout_ms);
     } else {
-        join_threads(w);
+        join_threads(bus);
+        ended = w->state != WORKER_STOPPED; /* by this thread, if several stop it */
         w->state = WORKER_STOPPED;
+        why = w->failure_error;
         if ((status = w->failure) != LB_OK && error)
-            *error = w->failure_error;
+            *error = why;
         w->failure = LB_OK;
     }
     pthread_mutex_unlock(&w->lock);
+    if (ended)
+        status = run_stop_hooks(bus, status, &why, error);
     return status;
 }
 
@@ -464,6 +500,8 @@ lb_value *lb_describe(const lb_bus *bus)
             buffer_char(&out, ',');
         listener_describe(bus->worker.listeners[i], &out);
     }
+    buffer_literal(&out, "],\"plugins\":[");
+    plugins_describe(bus, &out);
     buffer_literal(&out, "]}");
     if (!out.failed)
         lb_value_parse(out.data, out.size, &value, NULL);

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {
-    &cmd_run,    &cmd_call,       &cmd_fire,   &cmd_listen, &cmd_inspect,          &cmd_shell,
-    &cmd_doctor, &cmd_dumpschema, &cmd_schema, &cmd_local,  &cmd_dumpconfigschema, &cmd_completion,
-    &cmd_man,    &cmd_version,    NULL};
+const command *const cli_commands[] = {&cmd_run,        &cmd_call,   &cmd_fire,    &cmd_listen,
+                                       &cmd_inspect,    &cmd_shell,  &cmd_top,     &cmd_doctor,
+                                       &cmd_dumpschema, &cmd_schema, &cmd_local,   &cmd_dumpconfigschema,
+                                       &cmd_completion, &cmd_man,    &cmd_version, NULL};
 
 const command *cli_command(const char *name)
 {
@@ -121,6 +121,22 @@ static void hide_password(const char *url)
     colon = at ? memchr(user, ':', (size_t)(at - user)) : NULL;
     if (colon)
         memset((char *)(uintptr_t)colon + 1, '*', (size_t)(at - colon - 1)); /* argv is ours to write to */
+}
+
+static void move_out(const char **url, arena *memory)
+{
+    const char *copy = *url ? arena_copy(memory, *url, strlen(*url)) : NULL;
+
+    if (!copy)
+        return;
+    hide_password(*url);
+    *url = copy;
+}
+
+void cli_hide_passwords(invocation *in, arena *memory)
+{
+    move_out(&in->url, memory);
+    move_out(&in->config, memory);
 }
 
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)

@@ -245,8 +245,8 @@ const command cmd_completion = {
                "  source <(lightbus completion bash)\n"
                "  source <(lightbus completion zsh)\n"
                "  lightbus completion fish | source\n\n"
-               "The script asks the bus for the names of APIs, procedures, events and parameters,\n"
-               "and goes without them when there is no answer at once.\n",
+               "The script asks the bus for the names of APIs, procedures, events and\n"
+               "parameters, and goes without them when there is no answer at once.\n",
     .flags = flags,
     .offline = true,
     .run = completion,

@@ -26,6 +26,11 @@ static void print_group(const lb_value *group)
     print_safe(stdout, lb_value_str(lb_value_get(group, "name")));
     printf(": %lld behind, %lld in hand", (long long)lb_value_int(lb_value_get(group, "behind")),
            (long long)lb_value_int(lb_value_get(group, "pending")));
+    int64_t listeners = lb_value_int(lb_value_get(group, "listeners"));
+    if (listeners)
+        printf(", %lld listening", (long long)listeners);
+    else
+        printf(", nobody listening");
     int64_t lost = lb_value_int(lb_value_get(group, "lost"));
     if (lost)
         printf(", %lld LOST", (long long)lost);

@@ -112,9 +112,9 @@ const command cmd_shell = {
     .name = "shell",
     .summary = "A prompt to call RPCs, fire events, listen and look around.",
     .arguments = "",
-    .details = "Calls are written as in Python, values as in Python or JSON; Tab completes names,\n"
-               "arguments and values; \"help\" in the shell tells more. In a pipe, each line is run,\n"
-               "and the first error ends it with exit code 1.\n\n"
+    .details = "Calls are written as in Python, values as in Python or JSON; Tab completes\n"
+               "names, arguments and values; \"help\" in the shell tells more. In a pipe, each\n"
+               "line is run, and the first error ends it with exit code 1.\n\n"
                "  lightbus shell\n"
                "  lightbus shell -c 'auth.check_password(username=\"admin\", password=\"secret\")'\n"
                "  lightbus shell < script | jq .\n",

@@ -4,7 +4,6 @@
 #include "module.h"
 
 #include "folder.h"
-#include "process.h"
 
 #include <lightbus/version.h>
 
@@ -118,6 +117,45 @@ static lb_status collect_flags(words *flags, lb_error *error)
     return status == LB_OK && flags->failed ? no_memory(error) : status;
 }
 
+/* ---- What it includes ------------------------------------------------------------------------------- */
+
+/* A file's name in a line marker, with its backslashes. */
+static void read_name(buffer *name, const char *at, const char *end)
+{
+    buffer_clear(name, PATH_MAX);
+    for (; at < end && *at != '"'; at++)
+        buffer_char(name, *at == '\\' && at + 1 < end ? *++at : *at);
+}
+
+static bool is_listed(const words *w, const char *word)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->list[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* Preprocessed text says where its lines come from: # LINE "FILE" FLAGS, where 3 marks headers of the system. A
+ * name in <> is no file, and one with a slash at its end is the working directory. */
+static void add_inclusions(words *inputs, const char *text, size_t size)
+{
+    buffer name = {0};
+
+    for (const char *at = text, *end; at && at < text + size; at = end ? end + 1 : NULL) {
+        end = memchr(at, '\n', (size_t)(text + size - at));
+        const char *stop = end ? end : text + size;
+        const char *quote =
+            stop - at > 2 && memcmp(at, "# ", 2) == 0 ? memchr(at, '"', (size_t)(stop - at)) : NULL;
+        const char *last = quote ? memrchr(at, '"', (size_t)(stop - at)) : NULL;
+        if (!quote || quote[1] == '<' || memchr(last, '3', (size_t)(stop - last)))
+            continue;
+        read_name(&name, quote + 1, stop);
+        if (buffer_text(&name) && name.size && name.data[name.size - 1] != '/' && !is_listed(inputs, name.data))
+            words_add(inputs, name.data);
+    }
+    buffer_free(&name);
+}
+
 /* ---- Compiling -------------------------------------------------------------------------------------- */
 
 typedef struct compilation {
@@ -169,15 +207,19 @@ static lb_status add_version(const compilation *c, buffer *text, lb_error *error
 }
 
 /* Everything that the result depends on. */
-static lb_status add_inputs(const compilation *c, buffer *text, lb_error *error)
+static lb_status add_inputs(const compilation *c, words *files, buffer *text, lb_error *error)
 {
     lb_status status = add_version(c, text, error);
+    size_t before;
     int code = 0;
 
     for (size_t i = 0; i < c->flags.count; i++)
         buffer_add(text, c->flags.list[i], strlen(c->flags.list[i]) + 1);
+    before = text->size;
     if (status == LB_OK)
         status = run_compiler(c, "-E -w", NULL, text, &code, error);
+    if (files && text->size > before)
+        add_inclusions(files, text->data + before, text->size - before);
     if (status == LB_OK && code != 0)
         status = does_not_compile(c, error);
     return status == LB_OK && text->failed ? no_memory(error) : status;
@@ -239,7 +281,7 @@ lb_status module_tools(arena *memory, const char **compiler, lb_error *error)
     return status == LB_OK ? add_pkg_config(&c.flags, error) : status;
 }
 
-lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error)
+lb_status module_compile(arena *memory, const char *source, words *files, const char **object, lb_error *error)
 {
     compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
     const char *folder, *hash;
@@ -251,7 +293,7 @@ lb_status module_compile(arena *memory, const char *source, const char **object,
     choose_compiler(&c);
     status = collect_flags(&c.flags, error);
     if (status == LB_OK)
-        status = add_inputs(&c, &inputs, error);
+        status = add_inputs(&c, files, &inputs, error);
     if (status != LB_OK)
         goto out;
     hash = hash_text(memory, &inputs);

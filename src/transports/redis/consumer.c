@@ -27,9 +27,8 @@ enum {
     WATCHED_MOST = 16, /* queues; with more, to keep the times costs more than it saves */
 };
 
-#define YOUNG_NS      CLOCK_MS         /* the shortest life of an expiry key */
-#define QUIET_NS      (100 * CLOCK_MS) /* so long after a push was answered well, others are not answered */
-#define EXPIRY_PREFIX "rpc_expiry_key:"
+#define YOUNG_NS CLOCK_MS         /* the shortest life of an expiry key */
+#define QUIET_NS (100 * CLOCK_MS) /* so long after a push was answered well, others are not answered */
 
 typedef struct consumer {
     wakeable w;  /* first: interrupt is given a pointer to it */
