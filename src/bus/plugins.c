@@ -2,11 +2,11 @@
  *
  * Invariant: a bus has all the plugins that its configuration enables, or it is not opened. */
 #include "../base/builtin.h"
+#include "../base/shared_object.h"
 #include "../base/suggest.h"
 #include "bus.h"
 
 #include <ctype.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,15 +99,16 @@ lb_status lb_plugin_register(const lb_plugin *plugin, lb_error *error)
 /* It stays loaded: its plugin is registered for as long as the process lives. */
 static lb_status load(const char *library, lb_slice name, const lb_plugin **plugin, lb_error *error)
 {
-    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-        return lb_error_set(error, LB_CONFIG, "%s: cannot be loaded: %s", library, dlerror());
-    const lb_plugin *p = *plugin = dlsym(handle, "lb_plugin_export");
-    if (!p)
+    lb_error why = {0};
+    void *handle;
+    if (shared_object_open(library, &handle, &why) != LB_OK)
+        return lb_error_set(error, LB_CONFIG, "%s: cannot be loaded: %s", library, why.message);
+    size_t size = 0;
+    const lb_plugin *p = *plugin = shared_object_variable(handle, "lb_plugin_export", &size);
+    if (!p || size < offsetof(lb_plugin, name) || (p->abi == LB_PLUGIN_ABI && size < sizeof *p))
         return lb_error_set(error, LB_CONFIG,
                             "%s: is no plugin: expected it to define \"const lb_plugin lb_plugin_export\"",
                             library);
-    lb_error why = {0};
     lb_status status = LB_OK;
     const lb_plugin *known = find(name);
     if (known != p)

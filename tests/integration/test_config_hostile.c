@@ -359,10 +359,35 @@ static void transports_of_another_time(void **state)
     refused_object("old.so", "old.so: a transport made for version 2 of the transport contract, expected 1");
     compile("size", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 8};");
     refused_object("size.so", "size.so: a transport whose lb_transport has 8 bytes, expected ");
+    compile("long", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 4096, "
+                    ".name = \"long\", .schemes = \"x\"};");
+    refused_object("long.so", "long.so: is no transport"); /* it has not so many bytes */
     compile("half",
             "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = sizeof(lb_transport), "
             ".name = \"half\", .schemes = \"x\"};");
     refused_object("half.so", "half.so: transport half: expected it to have a name, schemes, open, close and");
+}
+
+static void refused_plugin(const char *object, const char *part)
+{
+    char text[200];
+
+    snprintf(text, sizeof text, "plugins: {mine: {enabled: true, library: %s}}\n", object);
+    refused_text("plugin.yaml", text, part);
+}
+
+static void objects_that_are_no_plugins(void **state)
+{
+    (void)state;
+    char command[600];
+
+    write_file(c.folder, "words.so", "this is no shared object, but long enough to be looked at as one\n");
+    refused_plugin("words.so", "words.so: cannot be loaded: ");
+    compile("plain", "const unsigned plain __asm__(\"lb_plugin_export\") = 1;");
+    refused_plugin("plain.so", "plain.so: is no plugin: expected it to define");
+    snprintf(command, sizeof command, "head -c 3000 '%s/plain.so' >'%s/torn.so'", c.folder, c.folder);
+    assert_int_equal(system(command), 0);
+    refused_plugin("torn.so", "torn.so: cannot be loaded: the file has been cut short");
 }
 
 static void bus_modules_that_are_none(void **state)
@@ -407,6 +432,7 @@ int main(void)
         cmocka_unit_test(servers_that_take_their_time),
         cmocka_unit_test(objects_that_are_no_transports),
         cmocka_unit_test(transports_of_another_time),
+        cmocka_unit_test(objects_that_are_no_plugins),
         cmocka_unit_test(bus_modules_that_are_none),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
