@@ -24,7 +24,7 @@
 #include "url.h"
 #include "wake.h"
 
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 typedef enum store_part { STORE_EVENTS, STORE_CALLS } store_part;
 enum { STORE_PARTS = 2 };
 /* How long to wait for a guard, whatever the deadline: a short one does not make a busy moment an error. */
