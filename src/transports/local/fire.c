@@ -134,15 +134,22 @@ static lb_status append_together(const batch *b, store *s, int64_t deadline_ns, 
 
 /* ---- The function of the contract ------------------------------------------------------------------- */
 
+/* In a run the ids differ in their numbers alone. */
 static void put_ids(const batch *b, buffer *texts)
 {
     lb_event_message *const *e = b->events;
     for (const run *r = b->runs; r < b->runs + b->run_count; r++) {
-        native_id id = r->first;
+        char text[NATIVE_ID_SIZE];
+        uint64_t number = r->first.number;
+        native_id_text(text, r->first.time_ms, 0);
+        size_t time_size = strlen(text) - 1;
         for (size_t i = 0; i < r->events; i++, e++) {
-            char text[NATIVE_ID_SIZE];
-            (*e)->native_id.size = (*e)->status == LB_OK ? native_id_text(text, id.time_ms, id.number++) : 0;
-            buffer_add(texts, text, (*e)->native_id.size);
+            size_t before = texts->size;
+            if ((*e)->status == LB_OK) {
+                buffer_add(texts, text, time_size);
+                buffer_uint(texts, number++);
+            }
+            (*e)->native_id.size = texts->size - before;
         }
     }
 }

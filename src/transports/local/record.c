@@ -11,8 +11,12 @@ void put_bytes(buffer *b, const void *data, size_t size) { buffer_add(b, data, s
 void put_slice(buffer *b, lb_slice text)
 {
     uint32_t size = (uint32_t)text.size;
-    buffer_add(b, &size, sizeof size);
-    buffer_add(b, text.data, text.size);
+    if (!buffer_room(b, sizeof size + text.size))
+        return;
+    memcpy(b->data + b->size, &size, sizeof size);
+    if (text.size)
+        memcpy(b->data + b->size + sizeof size, text.data, text.size);
+    b->size += sizeof size + text.size;
 }
 
 size_t put_slice_begin(buffer *b)
