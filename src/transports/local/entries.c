@@ -62,6 +62,33 @@ int entries_find(entries *e, MDB_cursor *cursor, uint64_t stream, uint64_t numbe
     return result;
 }
 
+/* Goes to the last record before the key, whatever it is of. */
+static int seek_before(MDB_cursor *cursor, key *k, MDB_val *found, MDB_val *v)
+{
+    *found = key_val(k);
+    int result = mdb_cursor_get(cursor, found, v, MDB_SET_RANGE);
+    return mdb_cursor_get(cursor, found, v, result == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+}
+
+int entries_end(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t *last, int64_t *last_ms)
+{
+    entries e = {.stream = stream};
+    key behind = key_2(KEY_ENTRY, stream, UINT64_MAX);
+    MDB_val k, v;
+    int result = mdb_cursor_open(txn, table, &e.cursor);
+    if (result)
+        return result;
+    result = seek_before(e.cursor, &behind, &k, &v);
+    if (result == 0)
+        result = open_block(&e, &k, &v);
+    mdb_cursor_close(e.cursor);
+    if (result == 0) {
+        *last = e.last;
+        *last_ms = e.at.time_ms;
+    }
+    return result;
+}
+
 int entry_get(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t number, entry *found)
 {
     entries e;

@@ -33,6 +33,8 @@ typedef struct entries {
 /* Goes to the first entry with this number or a higher one. */
 int entries_find(entries *e, MDB_cursor *cursor, uint64_t stream, uint64_t number);
 int entries_next(entries *e);
+/* The end of a stream: the number of its last entry and its time. */
+int entries_end(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t *last, int64_t *last_ms);
 /* One entry. */
 int entry_get(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t number, entry *found);
 /* Appends records, each with its size in front (put_slice), behind entry *last, which becomes the last of them;

@@ -78,21 +78,42 @@ static int get_head(MDB_txn *txn, MDB_dbi table, key *k, void *head, size_t size
     return result;
 }
 
+/* What is kept of a stream: not its end, which its last entry tells, so that a fire writes to one place. */
+typedef struct stream_record {
+    uint64_t first, made;
+} stream_record;
+
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s)
 {
     key k = key_1(KEY_STREAM, id);
-    int result = get_head(txn, table, &k, s, sizeof *s);
+    stream_record r = {1, 0};
+    int result = get_head(txn, table, &k, &r, sizeof r);
+    *s = (stream){.first = r.first, .made = r.made, .is_new = result == MDB_NOTFOUND};
+    if (s->is_new) {
+        s->made = unique_number();
+        return 0;
+    }
+    if (result == 0)
+        result = entries_end(txn, table, id, &s->last, &s->last_ms);
     if (result == MDB_NOTFOUND)
-        *s = (stream){.first = 1, .made = unique_number()};
+        result = 0;
     if (result == 0 && (s->first == 0 || s->first > s->last + 1))
         return MDB_CORRUPTED;
-    return result == MDB_NOTFOUND ? 0 : result;
+    return result;
 }
 
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s)
 {
+    const stream_record r = {s->first, s->made};
     key k = key_1(KEY_STREAM, id);
-    return put_named(txn, table, &k, s, sizeof *s, name);
+    return put_named(txn, table, &k, &r, sizeof r, name);
+}
+
+lb_slice stream_name(const MDB_val *v)
+{
+    if (v->mv_size < sizeof(stream_record))
+        return (lb_slice){NULL, 0};
+    return (lb_slice){(const char *)v->mv_data + sizeof(stream_record), v->mv_size - sizeof(stream_record)};
 }
 
 /* What is trimmed is trimmed in blocks, and not at each fire. */
@@ -110,6 +131,7 @@ int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_sl
     MDB_cursor *cursor;
     stream s;
     int result = stream_get(txn, table, id, &s);
+    uint64_t was_first = s.first;
     if (result == 0)
         result = mdb_cursor_open(txn, table, &cursor);
     if (result)
@@ -120,7 +142,9 @@ int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_sl
     if (result == 0 && most && s.last + 1 - s.first > most + slack_of(most))
         result = entries_trim(cursor, id, most, s.last, &s.first);
     mdb_cursor_close(cursor);
-    return result ? result : stream_put(txn, table, id, name, &s);
+    if (result == 0 && (s.is_new || s.first != was_first))
+        result = stream_put(txn, table, id, name, &s);
+    return result;
 }
 
 /* ---- Positions -------------------------------------------------------------------------------------- */

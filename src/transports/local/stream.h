@@ -20,6 +20,7 @@ typedef struct stream {
     uint64_t first, last; /* entries that are there; first = last + 1: none */
     int64_t last_ms;      /* the time of the last one: times never go back */
     uint64_t made;        /* a number of its own: another one of the same name has another */
+    bool is_new;          /* it is not in the store yet */
 } stream;
 
 typedef struct native_id {
@@ -43,6 +44,8 @@ typedef struct pending {
 /* All return 0, MDB_NOTFOUND, or what went wrong. A stream that is not there yet is empty. */
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s);
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s);
+/* The name in its record; data NULL: damaged. */
+lb_slice stream_name(const MDB_val *v);
 /* Appends records, each with its size in front, and removes entries from the front until about `most` are left
  * (0: all). *first: the time of them all, and the number of the first. */
 int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_slice records, int64_t now_ms,
