@@ -46,12 +46,11 @@ static void damaged_records_are_told(void **state)
     put_result(&records[1],
                &(lb_result_message){.id = {"id", 2}, .rpc_message_id = {"call", 4}, .json = {"{\"a\":1}", 7}},
                1);
-    put_event(&records[2],
-              &(lb_event_message){.id = {"id", 2},
-                                  .api_name = {"api", 3},
-                                  .event_name = {"ev", 2},
-                                  .kwargs = kwargs,
-                                  .kwargs_count = 1});
+    put_event(&records[2], &(lb_event_message){.id = {"id", 2},
+                                               .api_name = {"api", 3},
+                                               .event_name = {"ev", 2},
+                                               .kwargs = kwargs,
+                                               .kwargs_count = 1});
     for (int kind = 0; kind < 3; kind++)
         for (size_t cut = 0; cut <= records[kind].size; cut++)
             for (int wrong = 0; wrong < 40; wrong++) {

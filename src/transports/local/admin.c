@@ -96,7 +96,7 @@ static int put_streams(buffer *b, MDB_txn *txn, MDB_dbi table)
         if (result)
             break;
         buffer_str(b, first ? "{\"name\":" : ",{\"name\":");
-        lb_slice name = stream_name(&v);
+        lb_slice name = stream_name_of(&v);
         put_text(b, name.data, name.size);
         put_member(b, "length", (int64_t)(s.last + 1 - s.first));
         result = put_groups(b, txn, table, key_number(&k, 0), &s);

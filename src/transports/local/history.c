@@ -57,7 +57,7 @@ static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name,
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix);
          more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        lb_slice event, name = stream_name(&v);
+        lb_slice event, name = stream_name_of(&v);
         if (name.data && event_of(name, api_name, &event) && !found(name, event, data))
             result = ENOMEM;
     }

@@ -109,7 +109,7 @@ int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const st
     return put_named(txn, table, &k, &r, sizeof r, name);
 }
 
-lb_slice stream_name(const MDB_val *v)
+lb_slice stream_name_of(const MDB_val *v)
 {
     if (v->mv_size < sizeof(stream_record))
         return (lb_slice){NULL, 0};

@@ -45,7 +45,7 @@ typedef struct pending {
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s);
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s);
 /* The name in its record; data NULL: damaged. */
-lb_slice stream_name(const MDB_val *v);
+lb_slice stream_name_of(const MDB_val *v);
 /* Appends records, each with its size in front, and removes entries from the front until about `most` are left
  * (0: all). *first: the time of them all, and the number of the first. */
 int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_slice records, int64_t now_ms,
