@@ -27,3 +27,22 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lightbus)
 install(EXPORT lightbus FILE lightbus-config.cmake NAMESPACE lightbus:: DESTINATION ${package_dir})
 write_basic_package_version_file(lightbus-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/lightbus-config-version.cmake DESTINATION ${package_dir})
+
+# Completion scripts and manual pages come from the program itself.
+if(NOT LIGHTBUS_SANITIZE AND NOT LIGHTBUS_FUZZ AND NOT CMAKE_CROSSCOMPILING)
+  set(made ${CMAKE_BINARY_DIR}/made)
+  add_custom_command(OUTPUT ${made}/stamp DEPENDS lightbus_program VERBATIM
+                     COMMENT "Writing completion scripts and manual pages"
+                     COMMAND ${CMAKE_COMMAND} -E rm -rf ${made}
+                     COMMAND ${CMAKE_COMMAND} -E make_directory ${made}/completion ${made}/man
+                     COMMAND lightbus_program completion --out ${made}/completion
+                     COMMAND lightbus_program man --out ${made}/man
+                     COMMAND ${CMAKE_COMMAND} -E touch ${made}/stamp)
+  add_custom_target(made ALL DEPENDS ${made}/stamp)
+  install(FILES ${made}/completion/lightbus DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${made}/completion/_lightbus DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${made}/completion/lightbus.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+  foreach(section 1 5)
+    install(DIRECTORY ${made}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} FILES_MATCHING PATTERN "*.${section}")
+  endforeach()
+endif()

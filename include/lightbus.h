@@ -5,6 +5,7 @@
 
 #include <lightbus/api.h>
 #include <lightbus/bus.h>
+#include <lightbus/diagnose.h>
 #include <lightbus/error.h>
 #include <lightbus/log.h>
 #include <lightbus/main.h>

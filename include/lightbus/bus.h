@@ -91,10 +91,18 @@ typedef struct lb_listen_options {
 LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                            void *data, const lb_listen_options *options, lb_error *error);
 
+/* What a worker leaves out, and how it runs. Without RPCs it takes no calls, without events its listeners are
+ * neither on the bus nor fed, without tasks nothing runs in the background. Schemas are published in any case.
+ * Dry: says whether there is anything to serve, as starting would, and does nothing. */
+#define LB_RUN_SIGNALS   1u /* lb_run alone */
+#define LB_RUN_NO_RPCS   2u
+#define LB_RUN_NO_EVENTS 4u
+#define LB_RUN_NO_TASKS  8u
+#define LB_RUN_DRY       16u
+
 /* Serves on the calling thread until lb_stop or, with LB_RUN_SIGNALS, SIGINT or SIGTERM: handles what was
  * fetched, answers it, and returns; a second signal ends the process at once with code 1. Returns LB_OK after
- * a clean stop, else the failure that ended it. */
-#define LB_RUN_SIGNALS 1u
+ * a clean stop, else the failure that ended it. `flags`: LB_RUN_... */
 LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
 /* Serves on threads of its own, and returns when the worker is ready: connected, schemas published,
@@ -104,8 +112,14 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
  * listener with LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does
  * not wait (any thread, signal handlers too). */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
+LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
 LB_API void lb_stop_request(lb_bus *bus);
+
+/* Has `ready` called whenever the worker has become ready, on the thread that is in lb_run or lb_start: to tell
+ * a supervisor, say. It may call and fire. Before the worker starts; the last one counts, NULL is none.
+ * LB_USAGE: a running worker. */
+LB_API lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error);
 
 /* For programs with an event loop: a descriptor that becomes readable when there is work, and the function
  * that does it without blocking on the network: callbacks of calls, and, when lb_start was called after
@@ -199,6 +213,12 @@ LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
  * "consumers", "dead_letters" (of all groups)}. `group`: this one alone ({service_name}-{listener_name}), NULL:
  * all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
+
+/* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
+ * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
+ * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers"}]}. What
+ * nothing was ever fired of and nobody listens to is not in it. Errors and blocking as lb_history_open. */
+LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",
  * "transports": {"rpc": NAME, ...}, "apis": [{"name", "members": [{"kind": "rpc" or "event", "signature"}]}],

@@ -16,7 +16,8 @@ typedef lb_status (*lb_setup_fn)(lb_bus *bus, lb_error *error);
 /* The whole command line (`run`, `call`, `fire`, `listen`, ...) for a service that is a binary of its own:
  *     int main(int argc, char **argv) { return lb_main(argc, argv, lb_setup); }
  * `setup` takes the place of the bus module; NULL makes it the program `lightbus`. Returns the exit code:
- * 0 clean, 1 failure, 2 wrong usage. Call it once, from main. */
+ * 0 clean, 1 failure, 2 wrong usage. Call it once, from main, before there are threads: `run --processes`
+ * forks, and lb_main then returns in each worker, too. */
 LB_API int lb_main(int argc, char **argv, lb_setup_fn setup);
 
 #ifdef __cplusplus

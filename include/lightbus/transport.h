@@ -10,7 +10,7 @@
  * schema functions from one at a time; these four groups run at the same time as each other. A consumer and a
  * listener belong to the thread that opened them, but for `interrupt` (any thread, and from signal handlers)
  * and `renew`, `give_back` (the bus's timer thread, at the same time as `fetch`). A history belongs to whoever
- * opened it; `history` and `lag` are called by any thread.
+ * opened it; `history`, `lag` and `diagnose` are called by any thread.
  *
  * Memory. What goes in is borrowed until the function returns. Messages that `fetch` gives out belong to the
  * transport and stay valid until the next `fetch` on the same instance, consumer or listener.
@@ -22,6 +22,7 @@
 #ifndef LIGHTBUS_TRANSPORT_H
 #define LIGHTBUS_TRANSPORT_H
 
+#include <lightbus/diagnose.h>
 #include <lightbus/error.h>
 #include <lightbus/value.h>
 
@@ -124,6 +125,8 @@ typedef struct lb_listener_config {
     const lb_slice *event_names;
     size_t count;
     const char *since; /* "$", "0", a native id, or ISO 8601; for a group that is new */
+    bool temporary;    /* no other process will ask for the group later: it may go with its last listener, also
+                          with one that was killed */
 } lb_listener_config;
 
 /* Which stored events are wanted, and in which order. */
@@ -136,14 +139,16 @@ typedef struct lb_history_config {
     bool oldest_first;
 } lb_history_config;
 
-/* How far a consumer group is behind. */
+/* How far a consumer group is behind, and what there is to read. */
 typedef struct lb_group_lag {
-    lb_slice group;
+    lb_slice group;                /* empty: nobody's, what is stored alone */
     lb_slice api_name, event_name; /* of the events that share the count; "*": all of the API */
     int64_t undelivered;           /* stored, and given to no consumer of the group yet; -1: not known */
     int64_t pending;               /* given to a consumer, and not acknowledged */
     int64_t consumers;             /* -1: not known */
     int64_t dead_letters;          /* of all groups together */
+    int64_t stored;                /* events that are there */
+    int64_t fired;                 /* since the beginning, those included that are gone; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {
@@ -190,7 +195,8 @@ typedef struct lb_event_transport {
     lb_status (*history_fetch)(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
                                size_t *count, bool *end, lb_error *error);
     void (*history_close)(void *history);
-    /* Calls `found` for every group that listens to an event ("*": to any event) of an API. */
+    /* Calls `found` for what is stored of an event ("*": of any event) of an API, with an empty group, and then
+     * for every group that listens to it; not at all where there is neither. */
     lb_status (*lag)(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error);
@@ -214,7 +220,7 @@ typedef struct lb_transport_config {
 
 typedef struct lb_transport {
     unsigned abi; /* LB_TRANSPORT_ABI */
-    size_t size;  /* sizeof(lb_transport) */
+    size_t size;  /* sizeof(lb_transport), as the transport knows it: members after it are taken as NULL */
     const char *name;
     const char *schemes; /* URL schemes that it answers to, separated by spaces */
     /* Checks the configuration; does not connect. LB_CONFIG names the option and what was expected. */
@@ -226,10 +232,16 @@ typedef struct lb_transport {
     const lb_result_transport *result;
     const lb_event_transport *event;
     const lb_schema_transport *schema;
+    /* Optional: looks at the medium and tells what it finds, the good and the bad, in an order that a person
+     * reads well. Each check may take `check_ms`; one that cannot be made is a finding, too. Changes nothing on
+     * the medium, and does not make one. False: there is none to be looked at further. */
+    bool (*diagnose)(void *self, int64_t check_ms, lb_finding_fn found, void *data);
 } lb_transport;
 
 /* Makes a transport known to this process, for lb_open to find by the scheme of its URL. It must outlive all
- * handles. LB_UNSUPPORTED for another ABI, LB_DUPLICATE for a scheme that is taken. Any thread. */
+ * handles. LB_UNSUPPORTED for another ABI, or without name, schemes, open, close or after_fork; LB_DUPLICATE
+ * for a scheme that is taken. What is added to lb_transport goes to its end and is optional, so that transports
+ * made for an earlier or a later header of the same ABI are taken, too. Any thread. */
 LB_API lb_status lb_transport_register(const lb_transport *transport, lb_error *error);
 
 /* A shared object that a configuration names (`custom: {object: ./mine.so, url: mine://here}`) defines this. It

@@ -1,5 +1,5 @@
 /* Logging to a callback; by default a line on stderr, written with one call so that lines do not mix. */
-#include <lightbus/log.h>
+#include "log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 static lb_log_fn log_callback;
 static void *log_callback_data;
 static int log_level = LB_LOG_INFO;
+static char log_prefix[16];
 
 void lb_log_to(lb_log_fn log, void *data)
 {
@@ -24,6 +25,8 @@ void lb_log_set_level(lb_log_level level)
 }
 
 lb_log_level lb_log_get_level(void) { return (lb_log_level)__atomic_load_n(&log_level, __ATOMIC_RELAXED); }
+
+void log_set_prefix(const char *prefix) { snprintf(log_prefix, sizeof log_prefix, "%s", prefix); }
 
 static void log_to_stderr(lb_log_level level, const char *message)
 {
@@ -42,8 +45,9 @@ static void log_to_stderr(lb_log_level level, const char *message)
     strftime(when, sizeof when, "%H:%M:%S", &local);
     const char *colour = isatty(STDERR_FILENO) && !getenv("NO_COLOR") ? look[level].colour : "";
     char line[2048];
-    int size = snprintf(line, sizeof line, "%s%s.%03d %-7s %s%s\n", colour, when, (int)(now.tv_nsec / 1000000),
-                        look[level].name, message, *colour ? "\033[0m" : "");
+    int size =
+        snprintf(line, sizeof line, "%s%s.%03d %-7s %s%s%s\n", colour, when, (int)(now.tv_nsec / 1000000),
+                 look[level].name, log_prefix, message, *colour ? "\033[0m" : "");
     if (size >= (int)sizeof line) { /* cut, but still a line of its own */
         size = (int)sizeof line;
         line[size - 1] = '\n';

@@ -8,6 +8,7 @@
  *   worker.c      threads, timers, start and stop          rpcs.c      the worker side of RPCs
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
  *   names.c       placeholders, lists of events            history.c   stored events, lag of listeners
+ *   diagnose.c    what is wrong with the set-up
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
  * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
@@ -83,6 +84,7 @@ typedef struct instance {
     const lb_transport *transport;
     void *self;
     char *key;
+    char *place; /* its URL, without a password */
     struct instance *next;
 } instance;
 
@@ -144,15 +146,19 @@ typedef struct work {
     struct work *next;
 } work;
 
+/* What a worker does, as lb_run and lb_start were told. */
+enum { FEATURE_RPCS = 1, FEATURE_EVENTS = 2, FEATURE_TASKS = 4 };
+
 struct worker {
     pthread_mutex_t lock;
     pthread_t timer;
     pthread_cond_t changed; /* any field below, and threads that end */
     enum { WORKER_STOPPED, WORKER_STARTING, WORKER_RUNNING, WORKER_STOPPING } state;
-    bool stopping;     /* atomic; what loops look at */
-    size_t threads;    /* that have not ended, the timer included */
-    size_t not_ready;  /* of those */
-    lb_status failure; /* why it stops, or LB_OK */
+    bool stopping;       /* atomic; what loops look at */
+    size_t threads;      /* that have not ended, the timer included */
+    size_t not_ready;    /* of those */
+    size_t became_ready; /* how many did, since the handle was opened */
+    lb_status failure;   /* why it stops, or LB_OK */
     lb_error failure_error;
     rpc_thread *rpcs; /* list */
     listener **listeners;
@@ -181,6 +187,9 @@ struct lb_bus {
     route route;            /* of all APIs without one of their own */
     map routes;             /* API name -> route */
     struct schemas schemas;
+    unsigned features; /* FEATURE_...; set before the worker's threads start */
+    void (*ready)(lb_bus *bus, void *data);
+    void *ready_data;
     struct worker worker;
     struct dispatch dispatch;
 };
@@ -298,6 +307,8 @@ void error_text_write(buffer *out, const char *type, const char *message);
 void error_text_read(const lb_value *result, lb_slice trace, lb_error *error);
 void request_fail(lb_request *request, const char *type, const char *message, const char *trace);
 void deferred_free_all(lb_bus *bus);
+/* Until when somebody waits for one of the answers owed. worker.lock is held. */
+int64_t deferred_wanted_until(const lb_bus *bus);
 
 /* rpcs.c, listeners.c: bodies of threads */
 struct rpc_thread {

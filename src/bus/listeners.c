@@ -37,6 +37,7 @@ struct listener {
     lb_event_handler handler;
     void *data;
     lb_listen_options options;
+    bool temporary; /* its group is wanted by no later process */
     pthread_t thread;
     bool started;
 
@@ -151,6 +152,8 @@ static lb_status take_place(listener *l, const lb_listen_options *options, buffe
     l->group = buffer_text(&group);
     l->event = first->fires->event;
     l->consumer = first->consumer_name;
+    l->temporary = (options->flags & LB_LISTEN_TEMPORARY) ||
+                   (first->service_name == l->bus->service_name && l->bus->service_name_is_random);
     if (!l->group || rest->failed) {
         buffer_free(&group);
         l->group = NULL;
@@ -505,6 +508,7 @@ static lb_status open_listener(listener *l, lb_error *error)
         .event_names = l->event_names,
         .count = l->count,
         .since = l->since,
+        .temporary = l->temporary,
     };
     void *handle = NULL;
     lb_status status =

@@ -462,6 +462,14 @@ lb_status lb_answer_fail(lb_deferred *d, const char *type, const char *format, .
     return deferred_send(d, LB_OK);
 }
 
+int64_t deferred_wanted_until(const lb_bus *bus)
+{
+    int64_t until = INT64_MIN;
+    for (const lb_deferred *d = bus->worker.deferred; d; d = d->next)
+        until = d->request.deadline_ns > until ? d->request.deadline_ns : until;
+    return until;
+}
+
 void deferred_free_all(lb_bus *bus)
 {
     while (bus->worker.deferred) {

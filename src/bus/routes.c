@@ -11,30 +11,53 @@
 
 #include "../config/options.h"
 
+#define MOST_INSTANCES 1000
+
 /* ---- Instances -------------------------------------------------------------------------------------- */
+
+static char *masked(const char *url)
+{
+    arena memory = {0};
+    char *text = url_mask(&memory, url), *copy = text ? strdup(text) : NULL;
+    arena_free(&memory);
+    return copy;
+}
+
+static void free_instance(instance *i)
+{
+    if (!i)
+        return;
+    free(i->key);
+    free(i->place);
+    free(i);
+}
 
 /* `key` tells instances apart that have the same URL. */
 static instance *open_instance(lb_bus *bus, const transport_choice *choice, const char *key, lb_error *error)
 {
     const lb_transport_config config = {sizeof config, choice->url, bus->service_name, bus->process_name};
-    for (instance *i = bus->instances; i; i = i->next)
+    size_t count = 0;
+    for (instance *i = bus->instances; i; i = i->next, count++)
         if (strcmp(i->key, key) == 0)
             return i;
+    if (count == MOST_INSTANCES) {
+        lb_error_set(error, LB_CONFIG, "more than %d different URLs of transports", MOST_INSTANCES);
+        return NULL;
+    }
     if (choice->object && transport_load(choice->object, error) != LB_OK)
         return NULL;
     const lb_transport *transport = transport_find(choice->url, error);
     instance *i = transport ? calloc(1, sizeof *i) : NULL;
     if (!transport)
         return NULL;
-    if (!i || !(i->key = strdup(key))) {
-        free(i);
+    if (!i || !(i->key = strdup(key)) || !(i->place = masked(choice->url))) {
+        free_instance(i);
         lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
         return NULL;
     }
     i->transport = transport;
     if (transport->open(&config, &i->self, error) != LB_OK) {
-        free(i->key);
-        free(i);
+        free_instance(i);
         return NULL;
     }
     i->next = bus->instances;
@@ -213,12 +236,8 @@ static lb_status take_url(lb_bus *bus, const lb_options *o, const char **otherwi
     transport_choice choices[TRANSPORT_KINDS];
     lb_status status = config_transports(bus->config, (lb_slice){NULL, 0}, o->url && *o->url ? o->url : NULL,
                                          *otherwise, &memory, choices, error);
-    if (status == LB_OK) {
-        char *masked = url_mask(&memory, choices[TRANSPORT_RPC].url);
-        bus->masked_url = masked ? strdup(masked) : NULL;
-        if (!bus->masked_url)
-            status = lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
-    }
+    if (status == LB_OK && !(bus->masked_url = masked(choices[TRANSPORT_RPC].url)))
+        status = lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
     arena_free(&memory);
     return status;
 }
@@ -277,8 +296,7 @@ void routes_close(lb_bus *bus)
         instance *i = bus->instances;
         bus->instances = i->next;
         i->transport->close(i->self);
-        free(i->key);
-        free(i);
+        free_instance(i);
     }
     for (map_entry *e = NULL; (e = map_next(&bus->routes, e));)
         free(e->value);

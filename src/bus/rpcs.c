@@ -271,7 +271,8 @@ void rpc_thread_waits(lb_bus *bus)
         return;
     pthread_mutex_lock(&w->lock);
     struct client *c = current.client;
-    if (++c->rpc_waiting >= c->rpc_count && c->rpc_count < MOST_THREADS && w->state == WORKER_RUNNING)
+    bool serving = w->state == WORKER_STARTING || w->state == WORKER_RUNNING;
+    if (++c->rpc_waiting >= c->rpc_count && c->rpc_count < MOST_THREADS && serving)
         start_thread(c);
     pthread_mutex_unlock(&w->lock);
 }

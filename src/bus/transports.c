@@ -1,11 +1,14 @@
 /* The registry of transports: found by the scheme of a URL. */
 #include "../base/builtin.h"
+#include "../base/shared_object.h"
 #include "bus.h"
 
-#include <dlfcn.h>
+#include <stddef.h>
 #include <string.h>
 
 #define MOST_TRANSPORTS 16
+/* The first lb_transport of this ABI; what came later is optional. */
+#define LEAST_SIZE (offsetof(lb_transport, schema) + sizeof(((lb_transport *)NULL)->schema))
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static const lb_transport *registered[MOST_TRANSPORTS];
@@ -64,14 +67,29 @@ const lb_transport *transport_find(const char *url, lb_error *error)
     return t;
 }
 
+/* What a transport must have for the bus to open it. Of another version, nothing but the number can be read. */
+static lb_status check(const lb_transport *t, lb_error *error)
+{
+    if (t->abi != LB_TRANSPORT_ABI)
+        return lb_error_set(error, LB_UNSUPPORTED,
+                            "a transport made for version %u of the transport contract, expected %u", t->abi,
+                            LB_TRANSPORT_ABI);
+    if (t->size < LEAST_SIZE)
+        return lb_error_set(error, LB_UNSUPPORTED,
+                            "a transport whose lb_transport has %zu bytes, expected %zu or more", t->size,
+                            LEAST_SIZE);
+    if (!t->name || !t->schemes || !*t->schemes || !t->open || !t->close || !t->after_fork)
+        return lb_error_set(error, LB_UNSUPPORTED,
+                            "transport %s: expected it to have a name, schemes, open, close and after_fork",
+                            t->name ? t->name : "without a name");
+    return LB_OK;
+}
+
 lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
 {
-    if (transport->abi != LB_TRANSPORT_ABI || transport->size != sizeof *transport)
-        return lb_error_set(
-            error, LB_UNSUPPORTED,
-            "transport %s: made for version %u (size %zu) of the transport contract, expected %u (%zu)",
-            transport->name, transport->abi, transport->size, LB_TRANSPORT_ABI, sizeof *transport);
-    lb_status status = LB_OK;
+    lb_status status = check(transport, error);
+    if (status != LB_OK)
+        return status;
     pthread_mutex_lock(&registry_lock);
     for (const char *at = transport->schemes; *at && status == LB_OK;) {
         size_t size = strcspn(at, " ");
@@ -92,11 +110,14 @@ lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
 lb_status transport_load(const char *object, lb_error *error)
 {
     /* It stays loaded: its transport is registered for as long as the process lives. */
-    void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-        return lb_error_set(error, LB_CONFIG, "%s: cannot be loaded: %s", object, dlerror());
-    const lb_transport *transport = dlsym(handle, "lb_transport_export");
-    if (!transport)
+    lb_error why = {0};
+    void *handle;
+    if (shared_object_open(object, &handle, &why) != LB_OK)
+        return lb_error_set(error, LB_CONFIG, "%s: cannot be loaded: %s", object, why.message);
+    size_t size = 0;
+    const lb_transport *transport = shared_object_variable(handle, "lb_transport_export", &size);
+    if (!transport || size < sizeof transport->abi ||
+        (transport->abi == LB_TRANSPORT_ABI && size < sizeof *transport))
         return lb_error_set(
             error, LB_CONFIG,
             "%s: is no transport: expected it to define \"const lb_transport lb_transport_export\"", object);
@@ -105,7 +126,6 @@ lb_status transport_load(const char *object, lb_error *error)
     for (size_t i = 0; i < registered_count; i++)
         known = known || registered[i] == transport;
     pthread_mutex_unlock(&registry_lock);
-    lb_error why = {0};
     lb_status status = known ? LB_OK : lb_transport_register(transport, &why);
     return status == LB_OK ? LB_OK : lb_error_set(error, status, "%s: %s", object, why.message);
 }

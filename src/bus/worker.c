@@ -66,6 +66,7 @@ void worker_ready(lb_bus *bus)
 {
     pthread_mutex_lock(&bus->worker.lock);
     bus->worker.not_ready--;
+    bus->worker.became_ready++;
     pthread_cond_broadcast(&bus->worker.changed);
     pthread_mutex_unlock(&bus->worker.lock);
 }
@@ -162,6 +163,9 @@ static void *timer_main(void *argument)
     worker_ready(bus);
     while (!worker_stopping(bus)) {
         int64_t now = clock_now(), next;
+        pthread_mutex_lock(&w->lock);
+        size_t ready = w->became_ready; /* a listener that opens has leases: their renewal may be due first */
+        pthread_mutex_unlock(&w->lock);
         if (now >= refresh)
             refresh = refresh_schemas(bus, &failures);
         next = refresh;
@@ -170,7 +174,8 @@ static void *timer_main(void *argument)
             next = tick < next ? tick : next;
         }
         pthread_mutex_lock(&w->lock);
-        while (!worker_stopping(bus) && monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
+        while (!worker_stopping(bus) && w->became_ready == ready &&
+               monotonic_wait(&w->changed, &w->lock, next) != ETIMEDOUT)
             ;
         pthread_mutex_unlock(&w->lock);
     }
@@ -186,9 +191,9 @@ static bool start_threads(lb_bus *bus)
     struct worker *w = &bus->worker;
     if (!worker_spawn(bus, &w->timer, timer_main, bus))
         return false;
-    if (!rpc_threads_start(bus))
+    if ((bus->features & FEATURE_RPCS) && !rpc_threads_start(bus))
         return false;
-    for (size_t i = 0; i < w->listener_count; i++)
+    for (size_t i = 0; (bus->features & FEATURE_EVENTS) && i < w->listener_count; i++)
         if (!listener_start(w->listeners[i]))
             return false;
     return true;
@@ -201,17 +206,28 @@ static lb_status publish(lb_bus *bus, lb_error *error)
     return status == LB_OK ? schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), error) : status;
 }
 
-lb_status lb_start(lb_bus *bus, lb_error *error)
+/* What starting would refuse, before it touches the bus. */
+static lb_status check_start(lb_bus *bus, const char *what, unsigned flags, unsigned known, lb_error *error)
 {
-    struct worker *w = &bus->worker;
-    if (!worker_registering(bus, "lb_start", error))
+    if (flags & ~known)
+        return lb_error_set(error, LB_USAGE, "%s: unknown bits 0x%x in flags", what, flags & ~known);
+    if (!worker_registering(bus, what, error))
         return LB_USAGE;
-    if (!bus->schemas.count && !w->listener_count)
+    if (!bus->schemas.count && !bus->worker.listener_count)
         return lb_error_set(error, LB_USAGE,
                             "there is nothing to serve: expected lb_register or lb_listen before");
+    return LB_OK;
+}
+
+static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
+{
+    struct worker *w = &bus->worker;
     lb_status status = publish(bus, error);
     if (status != LB_OK)
         return status;
+    bus->features = (flags & LB_RUN_NO_RPCS ? 0 : FEATURE_RPCS) |
+                    (flags & LB_RUN_NO_EVENTS ? 0 : FEATURE_EVENTS) |
+                    (flags & LB_RUN_NO_TASKS ? 0 : FEATURE_TASKS);
     pthread_mutex_lock(&w->lock);
     w->state = WORKER_STARTING;
     w->failure = LB_OK;
@@ -228,11 +244,33 @@ lb_status lb_start(lb_bus *bus, lb_error *error)
     if (!started)
         status =
             lb_error_set(error, LB_SYSTEM, "the worker's threads could not be started: %s", strerror(errno));
-    if (status != LB_OK)
+    if (status != LB_OK) {
         lb_stop(bus, -1, NULL);
-    else
-        lb_log(LB_LOG_INFO, "Ready.");
-    return status;
+        return status;
+    }
+    lb_log(LB_LOG_INFO, "Ready.");
+    if (bus->ready)
+        bus->ready(bus, bus->ready_data);
+    return LB_OK;
+}
+
+#define START_FLAGS (LB_RUN_NO_RPCS | LB_RUN_NO_EVENTS | LB_RUN_NO_TASKS | LB_RUN_DRY)
+
+lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error)
+{
+    lb_status status = check_start(bus, "lb_start", flags, START_FLAGS, error);
+    return status != LB_OK || (flags & LB_RUN_DRY) ? status : start(bus, flags, error);
+}
+
+lb_status lb_start(lb_bus *bus, lb_error *error) { return lb_start_with(bus, 0, error); }
+
+lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error)
+{
+    if (!worker_registering(bus, "lb_on_ready", error))
+        return LB_USAGE;
+    bus->ready = ready;
+    bus->ready_data = data;
+    return LB_OK;
 }
 
 /* ---- Stopping --------------------------------------------------------------------------------------- */
@@ -273,10 +311,12 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     while (w->threads || w->deferred_count) {
         if (dispatch_run_work(bus))
             continue;
-        if (monotonic_wait(&w->changed, &w->lock, deadline) == ETIMEDOUT && (w->threads || w->deferred_count)) {
+        int64_t wanted = w->threads ? deadline : deferred_wanted_until(bus), now = clock_now();
+        if (now >= deadline || now >= wanted) {
             status = w->threads ? LB_TIMEOUT : LB_OK; /* answers that are owed still may come: by lb_close */
             break;
         }
+        monotonic_wait(&w->changed, &w->lock, wanted < deadline ? wanted : deadline);
     }
     if (status != LB_OK) {
         lb_error_set(error, status,
@@ -344,8 +384,9 @@ lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
     lb_error own = {0};
     if (!error)
         error = &own;
-    if (flags & ~LB_RUN_SIGNALS)
-        return lb_error_set(error, LB_USAGE, "lb_run: unknown bits 0x%x in flags", flags & ~LB_RUN_SIGNALS);
+    lb_status status = check_start(bus, "lb_run", flags, START_FLAGS | LB_RUN_SIGNALS, error);
+    if (status != LB_OK || (flags & LB_RUN_DRY))
+        return status;
     int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (event < 0)
         return lb_error_set(error, LB_SYSTEM, "lb_run: eventfd: %s", strerror(errno));
@@ -356,7 +397,7 @@ lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
         sigaction(SIGINT, &action, &old_int);
         sigaction(SIGTERM, &action, &old_term);
     }
-    lb_status status = lb_start(bus, error);
+    status = start(bus, flags, error);
     if (status == LB_OK) {
         wait_for_stop(bus, event);
         status = lb_stop(bus, -1, error);

@@ -1,6 +1,7 @@
 /* The start-up banner: plain lines for people, coloured on a terminal; at most 80 columns where names allow it.
  */
 #include "banner.h"
+#include "features.h"
 
 #include <lightbus/version.h>
 
@@ -61,9 +62,9 @@ static void print_listeners(FILE *out, const colours *c, const lb_value *listene
     }
 }
 
-static void print_hint(FILE *out, const colours *c, const lb_value *about)
+static void print_hint(FILE *out, const colours *c, const lb_value *about, bool service_is_random)
 {
-    if (!lb_value_bool(lb_value_get(about, "service_is_random")) ||
+    if (!(service_is_random || lb_value_bool(lb_value_get(about, "service_is_random"))) ||
         !lb_value_count(lb_value_get(about, "listeners")))
         return;
     fprintf(out,
@@ -73,23 +74,42 @@ static void print_hint(FILE *out, const colours *c, const lb_value *about)
             c->yellow, c->off);
 }
 
-void banner_print(FILE *out, const lb_bus *bus, const char *module)
+/* "web-1 to web-4", from the name of the first one. */
+static void print_process(FILE *out, const colours *c, const banner *b)
 {
-    lb_value *about = lb_describe(bus);
-    colours c = colours_for(out);
-    char pid[24];
+    const char *name = lb_process_name(b->bus), *dash = strrchr(name, '-');
 
-    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    if (b->workers < 2 || !dash) {
+        print_row(out, c, "process", name);
+        return;
+    }
+    fprintf(out, "  %s%-10s%s ", c->dim, "processes", c->off);
+    print_safe(out, name);
+    fputs(" to ", out);
+    for (const char *at = name; at <= dash; at++)
+        fputc(*at, out);
+    fprintf(out, "%d\n", b->workers);
+}
+
+void banner_print(FILE *out, const banner *b)
+{
+    lb_value *about = lb_describe(b->bus);
+    colours c = colours_for(out);
+    char pid[24], left_out[FEATURES_SIZE];
+
+    snprintf(pid, sizeof pid, "%ld", b->pid);
     fprintf(out, "%sLightbus %s%s\n\n", c.bold, lb_version(), c.off);
-    print_row(out, &c, "service", lb_service_name(bus));
-    print_row(out, &c, "process", lb_process_name(bus));
+    print_row(out, &c, "service", lb_service_name(b->bus));
+    print_process(out, &c, b);
     print_row(out, &c, "pid", pid);
-    print_row(out, &c, "bus", lb_url(bus));
-    if (module)
-        print_row(out, &c, "module", module);
+    print_row(out, &c, "bus", lb_url(b->bus));
+    if (b->module)
+        print_row(out, &c, "module", b->module);
+    if (b->left_out)
+        print_row(out, &c, "left out", features_text(b->left_out, left_out));
     print_apis(out, &c, lb_value_get(about, "apis"));
     print_listeners(out, &c, lb_value_get(about, "listeners"));
-    print_hint(out, &c, about);
+    print_hint(out, &c, about, b->service_is_random);
     fputc('\n', out);
     lb_value_free(about);
 }

@@ -4,7 +4,16 @@
 
 #include "cli.h"
 
-/* Who this process is, what it serves and what it listens to. `module`: the bus module's file, or NULL. */
-void banner_print(FILE *out, const lb_bus *bus, const char *module);
+typedef struct banner {
+    const lb_bus *bus;
+    const char *module;     /* the bus module's file, or NULL */
+    unsigned left_out;      /* LB_RUN_NO_... */
+    long pid;               /* to send signals to */
+    int workers;            /* 0: this process is all */
+    bool service_is_random; /* whatever the bus says */
+} banner;
+
+/* Who this process is, what it serves and what it listens to. */
+void banner_print(FILE *out, const banner *b);
 
 #endif

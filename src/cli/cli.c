@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {&cmd_run,     &cmd_call,    &cmd_fire,
-                                       &cmd_listen,  &cmd_inspect, &cmd_dumpschema,
-                                       &cmd_schema,  &cmd_local,   &cmd_dumpconfigschema,
-                                       &cmd_version, NULL};
+const command *const cli_commands[] = {&cmd_run,        &cmd_call,   &cmd_fire,    &cmd_listen,
+                                       &cmd_inspect,    &cmd_shell,  &cmd_top,     &cmd_doctor,
+                                       &cmd_dumpschema, &cmd_schema, &cmd_local,   &cmd_dumpconfigschema,
+                                       &cmd_completion, &cmd_man,    &cmd_version, NULL};
 
-static const command *find_command(const char *name)
+const command *cli_command(const char *name)
 {
     for (const command *const *c = cli_commands; *c; c++)
         if (strcmp((*c)->name, name) == 0)
@@ -103,7 +103,7 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
         flags_help(stdout, &in);
         return finish_output(&in);
     }
-    in.command = strcmp(name, "--version") == 0 ? &cmd_version : find_command(name);
+    in.command = strcmp(name, "--version") == 0 ? &cmd_version : cli_command(name);
     if (!in.command)
         return unknown_command(&in, name);
     return run_command(&in, argc - 2, argv + 2);
@@ -123,9 +123,24 @@ static void hide_password(const char *url)
         memset((char *)(uintptr_t)colon + 1, '*', (size_t)(at - colon - 1)); /* argv is ours to write to */
 }
 
-lb_bus *cli_open(const invocation *in, lb_options options)
+static void move_out(const char **url, arena *memory)
 {
-    lb_error error = {0};
+    const char *copy = *url ? arena_copy(memory, *url, strlen(*url)) : NULL;
+
+    if (!copy)
+        return;
+    hide_password(*url);
+    *url = copy;
+}
+
+void cli_hide_passwords(invocation *in, arena *memory)
+{
+    move_out(&in->url, memory);
+    move_out(&in->config, memory);
+}
+
+lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)
+{
     lb_bus *bus;
 
     if (in->url)
@@ -138,11 +153,19 @@ lb_bus *cli_open(const invocation *in, lb_options options)
         options.service_name = in->service_name;
     if (in->process_name)
         options.process_name = in->process_name;
-    bus = lb_open(&options, &error); /* it copies them */
+    bus = lb_open(&options, error); /* it copies them */
     if (in->url)
         hide_password(in->url);
     if (in->config)
         hide_password(in->config);
+    return bus;
+}
+
+lb_bus *cli_open(const invocation *in, lb_options options)
+{
+    lb_error error = {0};
+    lb_bus *bus = cli_try_open(in, options, &error);
+
     if (!bus)
         failure(in, &error);
     return bus;

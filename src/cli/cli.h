@@ -25,40 +25,59 @@ typedef struct invocation {
     size_t count;
     const char *help;
     const char *url, *config, *service_name, *process_name, *log_level; /* the flags that all commands have */
-    const char *bus;                                                    /* run, dumpschema, inspect */
+    const char *bus;                                                    /* run, dumpschema, inspect, shell */
     const char *schema;                                                 /* run */
+    const char *only, *skip, *processes, *reload, *dry_run;             /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
-    const char *json, *timeout, *trace;                                 /* call, fire */
+    const char *json, *timeout, *trace;                                 /* call, fire, shell, doctor */
     const char *events_count, *since;                                   /* listen */
+    const char *line;                                                   /* shell */
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
+    const char *interval, *once;                                          /* top */
 } invocation;
 
+/* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
+ * completion what to offer: "json|pretty" is one of these words, "rpcs|events[,...]" a list of them with commas
+ * between; FILE and PATH are names in the file system, FOLDER is one of folders; API and EVENT are names on the
+ * bus, and so are API.PROCEDURE and API.EVENT, to whose parameters NAME=VALUE belongs; COMMAND is one of ours.
+ * For other words nothing is offered. */
 typedef struct flag {
     const char *name;   /* without the dashes */
-    const char *value;  /* what the help calls its value; NULL: a switch */
+    const char *value;  /* the word for its value; NULL: a switch */
     const char *help;   /* NULL: that of the configuration's option with this flag */
     size_t slot;        /* offsetof the invocation's field */
     char letter;        /* of the short form, or 0 */
     bool without_setup; /* only where bus modules are loaded */
 } flag;
 
+/* A name and what it means: an environment variable, a file. */
+typedef struct term {
+    const char *name; /* NULL after the last one */
+    const char *meaning;
+    bool without_setup; /* only where bus modules are loaded */
+} term;
+
 typedef struct command {
     const char *name;
     const char *summary;        /* one line */
     const char *arguments;      /* what follows the flags: "API.EVENT [NAME=VALUE ...]" */
-    const char *details;        /* the help's text after the flags, or NULL */
+    const char *details;        /* the help's text after the flags, or NULL; indented lines are examples */
     const char *module_details; /* more of it, where bus modules are loaded; or NULL */
+    const char *exit_codes;     /* where they mean more than usual: "0: compatible, 1: ..."; or NULL */
+    const term *environment;    /* the manual page's, beside those of its flags' options; or NULL */
+    const term *files;          /* the manual page's; or NULL */
     const flag *flags;          /* its own; the last one has no name */
     bool offline;               /* it takes none of the flags that are about the bus */
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_dumpschema, cmd_schema,
-    cmd_local, cmd_dumpconfigschema, cmd_version;
-extern const command *const cli_commands[]; /* NULL-terminated */
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_top, cmd_doctor,
+    cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
+extern const command *const cli_commands[];   /* NULL-terminated */
+const command *cli_command(const char *name); /* NULL: there is none */
 
 /* ---- flags.c: argv by the tables, and the help that they give */
 
@@ -66,6 +85,12 @@ extern const command *const cli_commands[]; /* NULL-terminated */
  * are moved together at the front of argv. */
 int flags_parse(invocation *in, int argc, char **argv);
 void flags_help(FILE *out, const invocation *in); /* of in->command, or of the program */
+/* The tables of flags that a command takes: its own, then those of all commands. NULL after the last one;
+ * `walk` runs from 0. */
+const flag *flags_table(const command *c, size_t walk);
+bool flag_is_offered(const invocation *in, const flag *f);
+const char *flag_value(const flag *f); /* the word for its value; NULL: a switch */
+lb_slice flag_summary(const flag *f);  /* its help, without the environment variable of its option */
 /* Numbers of flags; false when the text is none or not in range. */
 bool flags_seconds(const char *text, int *milliseconds); /* above 0, at most 24 days */
 bool flags_count(const char *text, uint64_t *count);     /* above 0 */
@@ -81,6 +106,12 @@ const char *hint(const suggestion *s, char out[HINT_SIZE]);
 
 /* Opens the bus with the flags of all commands, over what `options` says. NULL with the message printed. */
 lb_bus *cli_open(const invocation *in, lb_options options);
+/* The same with the error in *error, and nothing printed. */
+lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
+
+/* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
+ * them later: from copies in `memory`. */
+void cli_hide_passwords(invocation *in, arena *memory);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);
@@ -101,5 +132,8 @@ void print_safe(FILE *out, const char *text);
 int print_result(const invocation *in, const lb_value *value);
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
+/* The same for a file of that name: NULL, or CLI_FAILURE, with the message printed. */
+FILE *output_open(const invocation *in, const char *path);
+int output_close(const invocation *in, const char *path, FILE *file);
 
 #endif

@@ -4,9 +4,7 @@
 
 #include "../config/options.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 static char *make_schema(lb_error *error)
 {
@@ -41,16 +39,12 @@ static char *make_reference(lb_error *error)
 
 static int write_to_file(const invocation *in, const char *text, const char *end)
 {
-    lb_error error = {0};
-    FILE *file = fopen(in->out, "w");
-    bool written = file && fputs(text, file) >= 0 && fputs(end, file) >= 0;
+    FILE *file = output_open(in, in->out);
 
-    if (file && fclose(file) != 0)
-        written = false;
-    if (written)
-        return CLI_OK;
-    lb_error_set(&error, LB_SYSTEM, "%s: cannot be written: %s", in->out, strerror(errno));
-    return failure(in, &error);
+    if (!file)
+        return CLI_FAILURE;
+    fprintf(file, "%s%s", text, end);
+    return output_close(in, in->out, file);
 }
 
 static int dump(invocation *in)

@@ -2,14 +2,13 @@
  * service misses one. Handlers of one listener run on one thread, so what they share needs no lock. */
 #include "arguments.h"
 #include "cli.h"
+#include "event_print.h"
 
 #include "../base/clock.h"
 #include "../base/json.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct printing {
@@ -20,70 +19,6 @@ typedef struct printing {
     int write_error; /* errno of a write that failed */
 } printing;
 
-static void write_member(buffer *out, const char *name, const char *text)
-{
-    buffer_json_string(out, name, strlen(name));
-    buffer_char(out, ':');
-    buffer_json_string(out, text, strlen(text));
-    buffer_char(out, ',');
-}
-
-static void write_line(buffer *out, const lb_event *event)
-{
-    buffer_char(out, '{');
-    write_member(out, "api", lb_event_api(event));
-    write_member(out, "event", lb_event_name(event));
-    write_member(out, "id", lb_event_id(event));
-    write_member(out, "native_id", lb_event_native_id(event));
-    buffer_literal(out, "\"arguments\":{");
-    for (const lb_arg *arg = lb_args(event), *first = arg; arg->name; arg++) {
-        if (arg != first)
-            buffer_char(out, ',');
-        buffer_json_string(out, arg->name, strlen(arg->name));
-        buffer_char(out, ':');
-        json_write(out, arg->value.as.value);
-    }
-    buffer_literal(out, "}}\n");
-}
-
-static bool print_line(const lb_event *event)
-{
-    buffer out = {0};
-    bool made;
-
-    write_line(&out, event);
-    made = !out.failed;
-    if (made)
-        fwrite(out.data, 1, out.size, stdout);
-    buffer_free(&out);
-    return made;
-}
-
-static void print_for_people(const lb_event *event, const colours *c)
-{
-    char clock[16];
-    time_t now = time(NULL);
-    struct tm local;
-
-    strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &local));
-    printf("%s%s%s  %s%s", c->dim, clock, c->off, c->bold, c->green);
-    print_safe(stdout, lb_event_api(event));
-    putchar('.');
-    print_safe(stdout, lb_event_name(event));
-    printf("%s  %s", c->off, c->dim);
-    print_safe(stdout, lb_event_native_id(event));
-    printf("%s\n", c->off);
-    for (const lb_arg *arg = lb_args(event); arg->name; arg++) {
-        char *value = lb_value_json(arg->value.as.value, NULL);
-        printf("          %s", c->cyan);
-        print_safe(stdout, arg->name);
-        printf("%s ", c->off);
-        print_safe(stdout, value ? value : "(out of memory)");
-        putchar('\n');
-        free(value);
-    }
-}
-
 static lb_status print_event(const lb_event *event, void *data)
 {
     printing *p = data;
@@ -92,8 +27,8 @@ static lb_status print_event(const lb_event *event, void *data)
         return LB_OK;
     errno = 0;
     if (p->for_people)
-        print_for_people(event, &p->colours);
-    else if (!print_line(event))
+        event_print_for_people(event, &p->colours);
+    else if (!event_print_line(event))
         return LB_RETRY; /* memory is short */
     if (fflush(stdout) != 0 || ferror(stdout))
         p->write_error = errno ? errno : EIO;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../base/local_folder.h"
+#include "../base/report.h"
 
 static const char *url_of(const invocation *in)
 {
@@ -15,12 +16,8 @@ static const char *url_of(const invocation *in)
 
 static void print_size(const char *name, int64_t bytes)
 {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double size = (double)bytes;
-    int unit = 0;
-    for (; size >= 1024 && unit < 4; unit++)
-        size /= 1024;
-    printf("%s%.*f %s", name, unit ? 1 : 0, size, units[unit]);
+    char text[BYTES_TEXT];
+    printf("%s%s", name, bytes_text(bytes, text));
 }
 
 static void print_group(const lb_value *group)
@@ -29,6 +26,11 @@ static void print_group(const lb_value *group)
     print_safe(stdout, lb_value_str(lb_value_get(group, "name")));
     printf(": %lld behind, %lld in hand", (long long)lb_value_int(lb_value_get(group, "behind")),
            (long long)lb_value_int(lb_value_get(group, "pending")));
+    int64_t listeners = lb_value_int(lb_value_get(group, "listeners"));
+    if (listeners)
+        printf(", %lld listening", (long long)listeners);
+    else
+        printf(", nobody listening");
     int64_t lost = lb_value_int(lb_value_get(group, "lost"));
     if (lost)
         printf(", %lld LOST", (long long)lost);

@@ -147,8 +147,8 @@ const command cmd_schema = {
     .details = "OLD and NEW are each a file or folder of schemas (see dumpschema), a bus.so, a\n"
                "bus.c or a folder with one, or the URL of a bus.\n\n"
                "  lightbus schema check schemas/ bus.c\n"
-               "  lightbus schema check redis://127.0.0.1/0 bus.so\n\n"
-               "Exit code 0: compatible, 1: something breaks, 2: they could not be compared.\n",
+               "  lightbus schema check redis://127.0.0.1/0 bus.so\n",
+    .exit_codes = "0: compatible, 1: something breaks, 2: they could not be compared",
     .flags = flags,
     .offline = true,
     .run = schema,

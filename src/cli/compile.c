@@ -3,7 +3,7 @@
  * may enter, since what is in it will be run; a file in it is complete, for it gets its name last. */
 #include "module.h"
 
-#include "process.h"
+#include "folder.h"
 
 #include <lightbus/version.h>
 
@@ -22,55 +22,14 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 /* ---- The cache -------------------------------------------------------------------------------------- */
 
-static lb_status make_folders(char *path, lb_error *error)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return lb_error_set(error, LB_ACCESS, "cannot make the folder \"%s\" for compiled modules: %s",
-                                path, strerror(errno));
-        if (!slash)
-            return LB_OK;
-        *slash = '/';
-    }
-}
-
-static lb_status check_private(const char *path, lb_error *error)
-{
-    struct stat info;
-
-    if (lstat(path, &info) < 0)
-        return lb_error_set(error, LB_ACCESS, "\"%s\": %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode))
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, is no folder", path);
-    if (info.st_uid != geteuid())
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for compiled modules, belongs to another user", path);
-    if (info.st_mode & 077)
-        return lb_error_set(error, LB_ACCESS,
-                            "\"%s\", for compiled modules, is open to others; expected mode 0700", path);
-    return LB_OK;
-}
-
 lb_status module_cache(arena *memory, const char **directory, lb_error *error)
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    lb_status status;
-    char *path;
+    return folder_private(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
+}
 
-    if (xdg && xdg[0] == '/')
-        path = arena_printf(memory, "%s/lightbus", xdg);
-    else if (home && home[0] == '/')
-        path = arena_printf(memory, "%s/.cache/lightbus", home);
-    else
-        return lb_error_set(error, LB_ACCESS, "no folder for compiled modules; set HOME or XDG_CACHE_HOME");
-    if (!path)
-        return no_memory(error);
-    status = make_folders(path, error);
-    if (status == LB_OK)
-        status = check_private(path, error);
-    *directory = path;
-    return status;
+lb_status module_cache_look(arena *memory, const char **directory, lb_error *error)
+{
+    return folder_look(memory, "XDG_CACHE_HOME", ".cache", "compiled modules", directory, error);
 }
 
 /* ---- Flags ------------------------------------------------------------------------------------------ */
@@ -158,6 +117,45 @@ static lb_status collect_flags(words *flags, lb_error *error)
     return status == LB_OK && flags->failed ? no_memory(error) : status;
 }
 
+/* ---- What it includes ------------------------------------------------------------------------------- */
+
+/* A file's name in a line marker, with its backslashes. */
+static void read_name(buffer *name, const char *at, const char *end)
+{
+    buffer_clear(name, PATH_MAX);
+    for (; at < end && *at != '"'; at++)
+        buffer_char(name, *at == '\\' && at + 1 < end ? *++at : *at);
+}
+
+static bool is_listed(const words *w, const char *word)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->list[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* Preprocessed text says where its lines come from: # LINE "FILE" FLAGS, where 3 marks headers of the system. A
+ * name in <> is no file, and one with a slash at its end is the working directory. */
+static void add_inclusions(words *inputs, const char *text, size_t size)
+{
+    buffer name = {0};
+
+    for (const char *at = text, *end; at && at < text + size; at = end ? end + 1 : NULL) {
+        end = memchr(at, '\n', (size_t)(text + size - at));
+        const char *stop = end ? end : text + size;
+        const char *quote =
+            stop - at > 2 && memcmp(at, "# ", 2) == 0 ? memchr(at, '"', (size_t)(stop - at)) : NULL;
+        const char *last = quote ? memrchr(at, '"', (size_t)(stop - at)) : NULL;
+        if (!quote || quote[1] == '<' || memchr(last, '3', (size_t)(stop - last)))
+            continue;
+        read_name(&name, quote + 1, stop);
+        if (buffer_text(&name) && name.size && name.data[name.size - 1] != '/' && !is_listed(inputs, name.data))
+            words_add(inputs, name.data);
+    }
+    buffer_free(&name);
+}
+
 /* ---- Compiling -------------------------------------------------------------------------------------- */
 
 typedef struct compilation {
@@ -209,15 +207,19 @@ static lb_status add_version(const compilation *c, buffer *text, lb_error *error
 }
 
 /* Everything that the result depends on. */
-static lb_status add_inputs(const compilation *c, buffer *text, lb_error *error)
+static lb_status add_inputs(const compilation *c, words *files, buffer *text, lb_error *error)
 {
     lb_status status = add_version(c, text, error);
+    size_t before;
     int code = 0;
 
     for (size_t i = 0; i < c->flags.count; i++)
         buffer_add(text, c->flags.list[i], strlen(c->flags.list[i]) + 1);
+    before = text->size;
     if (status == LB_OK)
         status = run_compiler(c, "-E -w", NULL, text, &code, error);
+    if (files && text->size > before)
+        add_inclusions(files, text->data + before, text->size - before);
     if (status == LB_OK && code != 0)
         status = does_not_compile(c, error);
     return status == LB_OK && text->failed ? no_memory(error) : status;
@@ -258,19 +260,40 @@ static lb_status compile_to(const compilation *c, const char *object, lb_error *
     return status;
 }
 
-lb_status module_compile(arena *memory, const char *source, const char **object, lb_error *error)
+static void choose_compiler(compilation *c)
+{
+    const char *compiler = getenv("CC");
+
+    words_split(&c->compiler, compiler && *compiler ? compiler : "cc");
+}
+
+lb_status module_tools(arena *memory, const char **compiler, lb_error *error)
+{
+    compilation c = {memory, NULL, {.memory = memory}, {.memory = memory}};
+    buffer version = {0};
+
+    choose_compiler(&c);
+    lb_status status = add_version(&c, &version, error);
+    *compiler = arena_copy(memory, version.data ? version.data : "", version.size);
+    buffer_free(&version);
+    if (status == LB_OK && (!*compiler || c.compiler.failed))
+        return no_memory(error);
+    return status == LB_OK ? add_pkg_config(&c.flags, error) : status;
+}
+
+lb_status module_compile(arena *memory, const char *source, words *files, const char **object, lb_error *error)
 {
     compilation c = {memory, source, {.memory = memory}, {.memory = memory}};
-    const char *compiler = getenv("CC"), *folder, *hash;
+    const char *folder, *hash;
     buffer inputs = {0};
     lb_status status = module_cache(memory, &folder, error);
 
     if (status != LB_OK)
         return status;
-    words_split(&c.compiler, compiler && *compiler ? compiler : "cc");
+    choose_compiler(&c);
     status = collect_flags(&c.flags, error);
     if (status == LB_OK)
-        status = add_inputs(&c, &inputs, error);
+        status = add_inputs(&c, files, &inputs, error);
     if (status != LB_OK)
         goto out;
     hash = hash_text(memory, &inputs);

@@ -24,26 +24,24 @@ static const flag general_flags[] = {
     {0},
 };
 
-/* The tables that a command reads; `walk` runs from 0 and the answer is NULL after the last one. */
-static const flag *flag_table(const command *c, size_t walk)
+const flag *flags_table(const command *c, size_t walk)
 {
     const flag *tables[3] = {c->flags, c->offline ? general_flags : bus_flags,
                              c->offline ? NULL : general_flags};
     return walk < 3 ? tables[walk] : NULL;
 }
 
-/* What the help calls its value; NULL: a switch. */
-static const char *value_of(const flag *f) { return f->help ? f->value : option_of_flag(f->name)->parameter; }
+const char *flag_value(const flag *f) { return f->help ? f->value : option_of_flag(f->name)->parameter; }
 
-static bool offered(const invocation *in, const flag *f) { return !(f->without_setup && in->setup); }
+bool flag_is_offered(const invocation *in, const flag *f) { return !(f->without_setup && in->setup); }
 
 static const flag *find_flag(const invocation *in, const char *name, size_t size, char letter)
 {
     const flag *table;
 
-    for (size_t t = 0; (table = flag_table(in->command, t)); t++)
+    for (size_t t = 0; (table = flags_table(in->command, t)); t++)
         for (const flag *f = table; f->name; f++) {
-            if (!offered(in, f))
+            if (!flag_is_offered(in, f))
                 continue;
             if (letter ? f->letter == letter : strlen(f->name) == size && strncmp(f->name, name, size) == 0)
                 return f;
@@ -58,9 +56,9 @@ static int unknown_flag(const invocation *in, const char *word)
     size_t size = strcspn(word, "=");
     suggestion s = suggestion_for((lb_slice){word + 2, word[1] == '-' ? size - 2 : 0});
 
-    for (size_t t = 0; (table = flag_table(in->command, t)); t++)
+    for (size_t t = 0; (table = flags_table(in->command, t)); t++)
         for (const flag *f = table; f->name; f++)
-            if (offered(in, f))
+            if (flag_is_offered(in, f))
                 suggestion_consider(&s, slice_of(f->name));
     if (s.best.size) {
         snprintf(dashed, sizeof dashed, "--%s", s.best.data);
@@ -90,7 +88,7 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
         value = word + 2 + size + 1;
     else if (!is_long && word[2])
         value = word + 2;
-    if (!value_of(f)) {
+    if (!flag_value(f)) {
         if (value) {
             usage_error(in, "--%s takes no value", f->name);
             return 0;
@@ -103,7 +101,7 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
         return 1;
     }
     if (at + 1 >= argc) {
-        usage_error(in, "--%s needs a value: %s", f->name, value_of(f));
+        usage_error(in, "--%s needs a value: %s", f->name, flag_value(f));
         return 0;
     }
     store(in, f, argv[at + 1]);
@@ -135,13 +133,12 @@ int flags_parse(invocation *in, int argc, char **argv)
 
 /* ---- Help ------------------------------------------------------------------------------------------- */
 
-/* The first part of what the reference says. */
-static void print_option_help(FILE *out, const option *o)
+/* Of an option, the first part of what the reference says. */
+lb_slice flag_summary(const flag *f)
 {
-    fprintf(out, "%.*s", (int)strcspn(o->help, ";"), o->help);
-    if (o->environment)
-        fprintf(out, " (%s)", o->environment);
-    fputc('\n', out);
+    const char *help = f->help ? f->help : option_of_flag(f->name)->help;
+
+    return (lb_slice){help, f->help ? strlen(help) : strcspn(help, ";")};
 }
 
 static void print_flag(FILE *out, const flag *f)
@@ -149,13 +146,18 @@ static void print_flag(FILE *out, const flag *f)
     char left[64], letter[] = "-x, ";
 
     letter[1] = f->letter;
-    snprintf(left, sizeof left, "%s--%s%s%s", f->letter ? letter : "    ", f->name, value_of(f) ? " " : "",
-             value_of(f) ? value_of(f) : "");
-    fprintf(out, "  %-26s ", left);
-    if (f->help)
-        fprintf(out, "%s\n", f->help);
+    snprintf(left, sizeof left, "%s--%s%s%s", f->letter ? letter : "    ", f->name, flag_value(f) ? " " : "",
+             flag_value(f) ? flag_value(f) : "");
+    if (strlen(left) > 26)
+        fprintf(out, "  %s\n%29s", left, "");
     else
-        print_option_help(out, option_of_flag(f->name));
+        fprintf(out, "  %-26s ", left);
+    lb_slice help = flag_summary(f);
+    const char *environment = f->help ? NULL : option_of_flag(f->name)->environment;
+    fprintf(out, "%.*s", (int)help.size, help.data);
+    if (environment)
+        fprintf(out, " (%s)", environment);
+    fputc('\n', out);
 }
 
 static void command_help(FILE *out, const invocation *in)
@@ -165,14 +167,16 @@ static void command_help(FILE *out, const invocation *in)
 
     fprintf(out, "Usage: %s %s [FLAGS]%s%s\n\n%s\n\nFlags:\n", in->program, c->name, *c->arguments ? " " : "",
             c->arguments, c->summary);
-    for (size_t t = 0; (table = flag_table(c, t)); t++)
+    for (size_t t = 0; (table = flags_table(c, t)); t++)
         for (const flag *f = table; f->name; f++)
-            if (offered(in, f))
+            if (flag_is_offered(in, f))
                 print_flag(out, f);
     if (c->details)
         fprintf(out, "\n%s", c->details);
     if (c->module_details && !in->setup)
         fprintf(out, "\n%s", c->module_details);
+    if (c->exit_codes)
+        fprintf(out, "\nExit code %s.\n", c->exit_codes);
 }
 
 static void program_help(FILE *out, const invocation *in)

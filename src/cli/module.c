@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../base/shared_object.h"
+
 static const char entry_point[] = "lb_status lb_setup(lb_bus *bus, lb_error *error)";
 
 static bool is_file(const char *path)
@@ -61,22 +63,29 @@ static bool is_source(const char *path)
     return size > 2 && strcmp(path + size - 2, ".c") == 0;
 }
 
-lb_status module_load(arena *memory, const char *path, lb_setup_fn *setup, lb_error *error)
+lb_status module_build(arena *memory, const char *path, words *inputs, const char **object, lb_error *error)
 {
     char absolute[PATH_MAX];
-    const char *object = absolute;
-    void *module, *symbol;
-    lb_status status;
 
+    if (inputs)
+        words_add(inputs, path);
     if (!realpath(path, absolute))
         return lb_error_set(error, LB_CONFIG, "\"%s\": %s", path, strerror(errno));
-    if (is_source(path) && (status = module_compile(memory, absolute, &object, error)) != LB_OK)
-        return status;
-    module = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    if (!module)
+    *object = arena_copy(memory, absolute, strlen(absolute));
+    if (!*object)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory");
+    return is_source(path) ? module_compile(memory, *object, inputs, object, error) : LB_OK;
+}
+
+lb_status module_open(const char *object, const char *path, lb_setup_fn *setup, lb_error *error)
+{
+    void *module, *symbol;
+    lb_error why = {0};
+
+    if (shared_object_open(object, &module, &why) != LB_OK)
         return lb_error_set(error, LB_CONFIG,
                             "cannot load \"%s\", expected a bus.c or a shared object with lb_setup: %s", path,
-                            dlerror());
+                            why.message);
     symbol = dlsym(module, "lb_setup");
     if (!symbol) {
         dlclose(module);
@@ -85,4 +94,12 @@ lb_status module_load(arena *memory, const char *path, lb_setup_fn *setup, lb_er
     }
     memcpy(setup, &symbol, sizeof symbol);
     return LB_OK;
+}
+
+lb_status module_load(arena *memory, const char *path, lb_setup_fn *setup, lb_error *error)
+{
+    const char *object;
+    lb_status status = module_build(memory, path, NULL, &object, error);
+
+    return status == LB_OK ? module_open(object, path, setup, error) : status;
 }

@@ -65,3 +65,30 @@ int finish_output(const invocation *in)
     lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(errno));
     return failure(in, &error);
 }
+
+static void cannot_be_written(const invocation *in, const char *path)
+{
+    lb_error error = {0};
+
+    lb_error_set(&error, LB_SYSTEM, "%s: cannot be written: %s", path, strerror(errno));
+    failure(in, &error);
+}
+
+FILE *output_open(const invocation *in, const char *path)
+{
+    FILE *file = fopen(path, "w");
+
+    if (!file)
+        cannot_be_written(in, path);
+    return file;
+}
+
+int output_close(const invocation *in, const char *path, FILE *file)
+{
+    bool failed = ferror(file);
+
+    if (fclose(file) == 0 && !failed)
+        return CLI_OK;
+    cannot_be_written(in, path);
+    return CLI_FAILURE;
+}

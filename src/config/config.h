@@ -30,7 +30,8 @@ bool config_validates(const config *c, bool outgoing, lb_slice api);
 #define WHERE_SIZE 300
 const char *config_where(const config *c, const char *path, lb_slice api, char out[WHERE_SIZE]);
 
-/* The names of the APIs with a section of their own, `default` left out, one by one; {NULL, 0} after the last.
+/* The names of the APIs with a section of their own, `default` left out: from index 0 to the {NULL, 0} at the
+ * end.
  */
 lb_slice config_api(const config *c, size_t index);
 

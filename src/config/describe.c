@@ -109,7 +109,7 @@ void options_json_schema(buffer *out)
 
 /* ---- The reference page ----------------------------------------------------------------------------- */
 
-static void write_kind(buffer *out, const option *o)
+void option_kind_text(buffer *out, const option *o)
 {
     static const char *const kinds[] = {[OPTION_STR] = "text",
                                         [OPTION_INT] = "whole number",
@@ -133,7 +133,7 @@ static void write_kind(buffer *out, const option *o)
 static void write_row(buffer *out, const option *o)
 {
     buffer_printf(out, "| `%s` | ", o->name);
-    write_kind(out, o);
+    option_kind_text(out, o);
     buffer_printf(out, " | %s%s%s | %s", o->otherwise ? "`" : "", o->otherwise ? o->otherwise : "",
                   o->otherwise ? "`" : "", o->help);
     if (o->environment)
@@ -175,10 +175,7 @@ static void write_section(buffer *out, const option *dict, const char *path, con
     }
 }
 
-static const char introduction[] =
-    "<!-- Made by `lightbus dumpconfigschema --reference` from the table of options. Do not edit. -->\n"
-    "# Configuration\n"
-    "\n"
+const char options_introduction[] =
     "A configuration is a YAML or JSON file, or an http or https URL that answers with one within 5 seconds. "
     "It is "
     "named by the flag `--config`, by `lb_options.config`, or by the environment variable `LIGHTBUS_CONFIG`. "
@@ -209,6 +206,10 @@ static const char introduction[] =
 
 void options_reference(buffer *out)
 {
-    buffer_str(out, introduction);
+    buffer_literal(
+        out,
+        "<!-- Made by `lightbus dumpconfigschema --reference` from the table of options. Do not edit. -->\n"
+        "# Configuration\n\n");
+    buffer_str(out, options_introduction);
     write_section(out, &config_options, "", NULL);
 }

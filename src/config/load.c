@@ -92,6 +92,27 @@ char *url_mask(arena *memory, const char *url)
     return arena_printf(memory, "%.*s***%s", (int)(colon + 1 - url), url, at);
 }
 
+static lb_status index_sections(config *c, lb_error *error)
+{
+    const node *apis = node_get(c->root, slice_of("apis"));
+    size_t count = 0;
+
+    for (const node *n = apis ? apis->first : NULL; n; n = n->next)
+        count++;
+    c->apis = arena_alloc(&c->memory, (count + 1) * sizeof *c->apis);
+    if (!c->apis)
+        return lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", c->source);
+    count = 0;
+    for (node *n = apis ? apis->first : NULL; n; n = n->next) {
+        if (!map_put(&c->sections, n->key.data, n->key.size, n))
+            return lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", c->source);
+        if (!slice_is(n->key, "default"))
+            c->apis[count++] = n;
+    }
+    c->apis[count] = NULL;
+    return LB_OK;
+}
+
 lb_status config_parse(const char *source, lb_slice text, bool is_json, config **result, lb_error *error)
 {
     config *c = *result = calloc(1, sizeof *c);
@@ -107,6 +128,8 @@ lb_status config_parse(const char *source, lb_slice text, bool is_json, config *
         status = (is_json ? json_read : yaml_read)(&c->memory, source, text, &c->root, error);
     if (status == LB_OK)
         status = config_check(source, c->root, error);
+    if (status == LB_OK)
+        status = index_sections(c, error);
     if (status != LB_OK) {
         config_free(c);
         *result = NULL;
@@ -136,7 +159,7 @@ lb_status config_load(const char *place, config **c, lb_error *error)
         status = read_file(place, &text, error);
     }
     if (status == LB_OK)
-        status = config_parse(shown, (lb_slice){text.data, text.size}, is_json, c, error);
+        status = config_parse(shown, (lb_slice){text.data ? text.data : "", text.size}, is_json, c, error);
     buffer_free(&text);
     arena_free(&memory);
     return status;
@@ -146,6 +169,7 @@ void config_free(config *c)
 {
     if (!c)
         return;
+    map_free(&c->sections);
     arena_free(&c->memory);
     free(c);
 }
@@ -156,9 +180,9 @@ const char *config_source(const config *c) { return c->source; }
 
 const node *config_section(const config *c, lb_slice api)
 {
-    const node *apis = node_get(c->root, slice_of("apis")), *section = node_get(apis, api);
+    const node *section = api.size ? map_get(&c->sections, api.data, api.size) : NULL;
 
-    return section ? section : node_get(apis, slice_of("default"));
+    return section ? section : map_get(&c->sections, "default", strlen("default"));
 }
 
 const node *config_node(const config *c, const char *path, lb_slice api)
@@ -218,12 +242,7 @@ bool config_validates(const config *c, bool outgoing, lb_slice api)
 
 lb_slice config_api(const config *c, size_t index)
 {
-    const node *apis = node_get(c->root, slice_of("apis"));
-
-    for (const node *n = apis ? apis->first : NULL; n; n = n->next)
-        if (!slice_is(n->key, "default") && index-- == 0)
-            return n->key;
-    return (lb_slice){NULL, 0};
+    return c->apis && c->apis[index] ? c->apis[index]->key : (lb_slice){NULL, 0};
 }
 
 const char *config_where(const config *c, const char *path, lb_slice api, char out[WHERE_SIZE])

@@ -9,6 +9,8 @@ struct config {
     arena memory;
     const char *source; /* NULL: no file */
     node *root;         /* NULL: no file */
+    const node **apis;  /* the sections with a name of their own, in order, and NULL; or NULL */
+    map sections;       /* all sections by their names: a file may have tens of thousands */
 };
 
 /* The section of an API, or the default one; NULL: neither is there. */

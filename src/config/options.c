@@ -119,6 +119,13 @@ static const option redis_rpc[] = {
      .otherwise = "1",
      .help = "seconds between attempts to call",
      .ignored = "a call is never sent twice"},
+    {.name = "max_queue_length",
+     .kind = OPTION_INT,
+     .least = 1,
+     .most = 1e9,
+     .otherwise = "100000",
+     .query = "max_queue_length",
+     .help = "calls that may wait for workers of one API; past that a caller gets LB_BUSY at once"},
     RESTART_DELAY,
     REDIS_CONNECTION,
     {0},
@@ -239,7 +246,7 @@ static const option custom_transport[] = {
          .members = debug_transport,                                                                           \
          .title = "Debug" family "TransportConfig",                                                            \
          .nullable = true,                                                                                     \
-         .help = "logs what it is asked to do, and delivers nothing"},                                         \
+         .help = "logs what it is asked to do, and delivers nothing; see urls.md"},                            \
         {.name = "local",                                                                                      \
          .kind = OPTION_DICT,                                                                                  \
          .members = local_transport,                                                                           \

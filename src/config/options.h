@@ -42,5 +42,9 @@ const option *option_of_flag(const char *flag);
 /* The JSON schema of a configuration, keys in order, as compact JSON; the reference page as Markdown. */
 void options_json_schema(buffer *out);
 void options_reference(buffer *out);
+/* Parts of the reference page: what comes first, and the type of an option that is no dict. `code` is between
+ * backquotes. */
+extern const char options_introduction[];
+void option_kind_text(buffer *out, const option *o);
 
 #endif

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <yaml.h>
 
+#define MOST_MERGED                                                                                            \
+    100000 /* keys that "<<" may go through, in a whole file: a small file could ask for billions */
+
 typedef struct anchor {
-    lb_slice name;
     node *value;
     bool complete; /* false: its value is being read */
-    struct anchor *next;
 } anchor;
 
 typedef struct reader {
@@ -22,8 +23,9 @@ typedef struct reader {
     arena *memory;
     const char *source;
     lb_slice text;
-    anchor *anchors;
+    map anchors; /* by their names */
     int depth;
+    int merged;
     lb_error *error;
 } reader;
 
@@ -167,6 +169,8 @@ static lb_status merge_from(reader *r, dict_maker *m, const node *from)
         return config_error(r->error, r->source, from->at,
                             "expected a mapping, or a list of them, after \"<<\"");
     for (const node *n = from->first; n && status == LB_OK; n = n->next) {
+        if (++r->merged > MOST_MERGED)
+            return config_error(r->error, r->source, from->at, "\"<<\" merges more than %d keys", MOST_MERGED);
         if (map_get(&m->names, n->key.data, n->key.size))
             continue;
         node *copy = arena_alloc(r->memory, sizeof *copy);
@@ -251,11 +255,9 @@ static lb_status read_list(reader *r, node *list)
 static lb_status read_alias(reader *r, node *n)
 {
     const char *name = (const char *)r->event.data.alias.anchor;
-    const anchor *a = r->anchors;
+    const anchor *a = map_get(&r->anchors, name, strlen(name));
     place at = n->at;
 
-    while (a && !slice_is(a->name, name))
-        a = a->next;
     if (!a)
         return config_error(r->error, r->source, at, "the alias *%.80s names no anchor before it", name);
     if (!a->complete)
@@ -270,12 +272,10 @@ static lb_status remember(reader *r, const yaml_char_t *name, node *value, ancho
     *result = NULL;
     if (!name)
         return LB_OK;
-    anchor *a = arena_alloc(r->memory, sizeof *a);
-    char *copy = arena_copy(r->memory, (const char *)name, strlen((const char *)name));
-    if (!a || !copy)
+    anchor *a = *result = arena_alloc(r->memory, sizeof *a);
+    if (!a || !map_put(&r->anchors, (const char *)name, strlen((const char *)name), a))
         return no_memory(r);
-    *a = (anchor){slice_of(copy), value, false, r->anchors};
-    r->anchors = *result = a;
+    *a = (anchor){value, false};
     return LB_OK;
 }
 
@@ -359,5 +359,6 @@ lb_status yaml_read(arena *memory, const char *source, lb_slice text, node **roo
     lb_status status = read_stream(&r, root);
     yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
+    map_free(&r.anchors);
     return status;
 }

@@ -4,6 +4,7 @@
 #define TESTS_CONFORMANCE_H
 
 #include <lightbus/transport.h>
+#include <time.h>
 
 #include "worker.h"
 
@@ -42,6 +43,18 @@ const char *medium_url(const medium *m, const char *options);
 /* An instance of the transport. Fails the test if it cannot be opened. */
 void *instance_open(const medium *m, const char *options, const char *process);
 void instance_close(const medium *m, void *instance);
+
+static inline int64_t in_ms(int64_t ms) /* a deadline */
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return ((int64_t)t.tv_sec * 1000 + ms) * 1000000 + t.tv_nsec;
+}
+static inline lb_slice slice(const char *text) { return (lb_slice){text, strlen(text)}; }
+static inline bool is(lb_slice s, const char *text)
+{
+    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
+}
 
 int run_rpc_rules(void);
 int run_event_rules(void);

@@ -24,19 +24,6 @@ static void events_close(events *e)
     instance_close(e->m, e->b);
 }
 
-static int64_t in_ms(int64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return ((int64_t)t.tv_sec * 1000 + ms) * 1000000 + t.tv_nsec;
-}
-
-static lb_slice slice(const char *text) { return (lb_slice){text, strlen(text)}; }
-static bool is(lb_slice s, const char *text)
-{
-    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
-}
-
 /* Fires shop.<event>(n: int); the native id goes to `native`, if it is not NULL. */
 static void fire_named(const events *e, const char *event, int n, char native[64])
 {

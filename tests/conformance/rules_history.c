@@ -34,30 +34,11 @@ static void fire(lb_bus *bus, const char *name, int n)
     sleep_ms(2); /* events of several streams are in order by their time, in milliseconds */
 }
 
-static lb_history *open_history(lb_bus *bus, const char *events, const char *from, const char *to,
-                                bool oldest_first)
-{
-    lb_error error = {0};
-    const lb_history_options options = {from, to, oldest_first ? LB_HISTORY_OLDEST_FIRST : 0};
-    lb_history *h = lb_history_open(bus, events, &options, &error);
-    if (!h)
-        fail_msg("%s: %s", lb_status_name(error.status), error.message);
-    return h;
-}
-
-static const lb_event *next(lb_history *h)
-{
-    lb_error error = {0};
-    const lb_event *event;
-    assert_ok(lb_history_next(h, &event, &error), &error);
-    return event;
-}
-
 /* The n of all that the history gives, a digit each. */
 static void expect(lb_history *h, const char *digits)
 {
     char got[64] = "";
-    for (const lb_event *event; (event = next(h));)
+    for (const lb_event *event; (event = next_of(h));)
         got[strlen(got)] = (char)('0' + lb_get_int(event, "n"));
     assert_string_equal(got, digits);
 }
@@ -81,6 +62,7 @@ static void a_transport_that_cannot_tell_says_so(void **state)
     assert_null(lb_history_open(bus, "a.x", NULL, &error));
     assert_int_equal(error.status, LB_UNSUPPORTED);
     assert_status(lb_lag(bus, "a.x", NULL, &lag, &error), LB_UNSUPPORTED, &error);
+    assert_status(lb_streams(bus, "a.x", &lag, &error), LB_UNSUPPORTED, &error);
     lb_close(bus);
 }
 
@@ -98,16 +80,16 @@ static void many_in_both_orders(void **state)
     for (int oldest_first = 0; oldest_first < 2; oldest_first++) {
         lb_history *h = open_history(bus, "a.*", NULL, NULL, oldest_first);
         for (int i = 0; i < COUNT; i++) {
-            const lb_event *event = next(h);
+            const lb_event *event = next_of(h);
             assert_non_null(event);
             assert_int_equal(lb_get_int(event, "n"), oldest_first ? i : COUNT - 1 - i);
         }
-        assert_null(next(h));
+        assert_null(next_of(h));
         lb_history_close(h);
         h = open_history(bus, "a.y", NULL, NULL, oldest_first);
         for (int i = 0; i < COUNT / 3; i++)
-            assert_int_equal(lb_get_int(next(h), "n"), oldest_first ? i * 3 : COUNT - 3 - i * 3);
-        assert_null(next(h));
+            assert_int_equal(lb_get_int(next_of(h), "n"), oldest_first ? i * 3 : COUNT - 3 - i * 3);
+        assert_null(next_of(h));
         lb_history_close(h);
     }
     lb_close(bus);
@@ -155,7 +137,7 @@ static void bounds_are_included(void **state)
         fire(bus, i % 2 ? "b.x" : "a.x", i);
     lb_history *h = open_history(bus, "a.* b.*", NULL, NULL, true);
     for (int i = 0; i < 5; i++)
-        snprintf(ids[i], sizeof ids[i], "%s", lb_event_native_id(next(h)));
+        snprintf(ids[i], sizeof ids[i], "%s", lb_event_native_id(next_of(h)));
     lb_history_close(h);
     expect_all(bus, "a.* b.*", ids[1], ids[3], true, "123");
     expect_all(bus, "a.* b.*", ids[1], ids[3], false, "321");
@@ -238,7 +220,7 @@ static void what_comes_later_is_found(void **state)
 static int count_in_a_child(void *data)
 {
     int count = 0;
-    while (next(data))
+    while (next_of(data))
         count++;
     return count;
 }
@@ -282,7 +264,7 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0"};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
     const lb_event_message *events, *first, *second;
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};
@@ -310,6 +292,65 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     lb_close(bus);
 }
 
+static void streams_tell_what_is_stored_and_who_listens(void **state)
+{
+    const medium *m = *state;
+    skip_mute(m);
+    const lb_event_transport *t = m->kind->transport->event;
+    const lb_slice api = {"a", 1}, event = {"*", 1};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
+    void *self = instance_open(m, "", "p"), *listener = NULL;
+    lb_error error = {0};
+    lb_value *streams = NULL;
+    lb_bus *bus = open_bus(m, "");
+    for (int i = 0; i < 5; i++)
+        fire(bus, i % 2 ? "a.y" : "a.x", i);
+    for (int groups = 0; groups < 2; groups++) {
+        assert_ok(lb_streams(bus, "a.* b.* a.x", &streams, &error), &error);
+        assert_int_equal(lb_value_count(streams), 1);
+        const lb_value *row = lb_value_at(streams, 0), *list = lb_value_get(row, "groups");
+        assert_string_equal(lb_value_str(lb_value_get(row, "api")), "a");
+        assert_string_equal(lb_value_str(lb_value_get(row, "event")), "*");
+        assert_int_equal(lb_value_int(lb_value_get(row, "stored")), 5);
+        assert_int_equal(lb_value_int(lb_value_get(row, "fired")), 5);
+        assert_int_equal(lb_value_int(lb_value_get(row, "dead_letters")), 0);
+        assert_int_equal(lb_value_count(list), groups);
+        if (groups) {
+            assert_string_equal(lb_value_str(lb_value_get(lb_value_at(list, 0), "group")), "tests-l");
+            assert_int_equal(lb_value_int(lb_value_get(lb_value_at(list, 0), "undelivered")), 5);
+            assert_int_equal(lb_value_int(lb_value_get(lb_value_at(list, 0), "pending")), 0);
+        } else {
+            assert_ok(t->listen(self, &config, clock_in_ms(5000), &listener, &error), &error);
+        }
+        lb_value_free(streams);
+    }
+    t->unlisten(listener, false);
+    instance_close(m, self);
+    lb_close(bus);
+}
+
+static void who_listens_is_told_before_anything_is_fired(void **state)
+{
+    const medium *m = *state;
+    skip_mute(m);
+    const lb_event_transport *t = m->kind->transport->event;
+    const lb_slice api = {"a", 1}, event = {"*", 1};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "$", false};
+    void *self = instance_open(m, "", "p"), *listener = NULL;
+    lb_error error = {0};
+    lb_value *streams = NULL;
+    lb_bus *bus = open_bus(m, "");
+    assert_ok(t->listen(self, &config, clock_in_ms(5000), &listener, &error), &error);
+    assert_ok(lb_streams(bus, "a.*", &streams, &error), &error);
+    const lb_value *row = lb_value_at(streams, 0);
+    assert_int_equal(lb_value_int(lb_value_get(row, "stored")), 0);
+    assert_int_equal(lb_value_count(lb_value_get(row, "groups")), 1);
+    lb_value_free(streams);
+    t->unlisten(listener, false);
+    instance_close(m, self);
+    lb_close(bus);
+}
+
 int run_history_rules(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +364,8 @@ int run_history_rules(void)
         medium_test(what_comes_later_is_found),
         medium_test(a_child_reads_on_by_itself),
         medium_test(lag_counts_undelivered_pending_and_dead),
+        medium_test(streams_tell_what_is_stored_and_who_listens),
+        medium_test(who_listens_is_told_before_anything_is_fired),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

@@ -2,14 +2,6 @@
 #include "conformance.h"
 
 #include <stdio.h>
-#include <time.h>
-
-static int64_t in_ms(int64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return ((int64_t)t.tv_sec * 1000 + ms) * 1000000 + t.tv_nsec;
-}
 
 typedef struct found {
     int count;

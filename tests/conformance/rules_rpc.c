@@ -27,19 +27,6 @@ static void pair_close(pair *p)
     instance_close(p->m, p->worker);
 }
 
-static int64_t in_ms(int64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return ((int64_t)t.tv_sec * 1000 + ms) * 1000000 + t.tv_nsec;
-}
-
-static lb_slice slice(const char *text) { return (lb_slice){text, strlen(text)}; }
-static bool is(lb_slice s, const char *text)
-{
-    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
-}
-
 static void *consumer_open(const pair *p, void *instance, const char *const *apis, size_t count)
 {
     void *consumer = NULL;

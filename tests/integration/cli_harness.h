@@ -1,4 +1,4 @@
-/* What the tests of the command line share: running the built program against a Redis and a cache of their own.
+/* What the tests of the command line share: running the built program against a bus and a cache of their own.
  */
 #ifndef TESTS_CLI_HARNESS_H
 #define TESTS_CLI_HARNESS_H
@@ -13,18 +13,25 @@
 #define DEADLINE_MS 20000
 
 typedef struct cli {
-    redis_server *redis;
-    char *folder; /* temporary; the working directory of the programs, and their cache */
+    redis_server *redis; /* NULL: a local bus */
+    char *folder;        /* temporary; the working directory of the programs, and their cache */
     char url[160], cache[160], home[160];
 } cli;
 
-static inline void cli_open(cli *c)
+static inline void cli_open_local(cli *c)
 {
-    c->redis = redis_server_start(NULL);
+    c->redis = NULL;
     c->folder = temporary_directory();
-    snprintf(c->url, sizeof c->url, "LIGHTBUS_URL=%s", c->redis->url);
+    snprintf(c->url, sizeof c->url, "LIGHTBUS_URL=local://%s/bus", c->folder);
     snprintf(c->cache, sizeof c->cache, "XDG_CACHE_HOME=%s/cache", c->folder);
     snprintf(c->home, sizeof c->home, "HOME=%s", c->folder);
+}
+
+static inline void cli_open(cli *c)
+{
+    cli_open_local(c);
+    c->redis = redis_server_start(NULL);
+    snprintf(c->url, sizeof c->url, "LIGHTBUS_URL=%s", c->redis->url);
 }
 
 static inline void cli_close(cli *c)

@@ -31,31 +31,9 @@ static lb_status setup(lb_bus *bus, void *data, lb_error *error)
     return lb_register(bus, &auth, data, error);
 }
 
-typedef struct fixture {
-    redis_server *server;
-    pid_t worker;
-    lb_bus *bus;
-} fixture;
+typedef served fixture;
 
-static int start(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->server = redis_server_start(NULL);
-    f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup});
-    f->bus = client_open(f->server->url, 1000);
-    *state = f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture *f = *state;
-    lb_close(f->bus);
-    worker_stop(f->worker);
-    redis_server_stop(f->server);
-    free(f);
-    return 0;
-}
+static int start(void **state) { return served_start(state, setup, 1, 1000); }
 
 /* ---- Calls ---------------------------------------------------------------------------------------------- */
 
@@ -415,5 +393,5 @@ int main(void)
         cmocka_unit_test(wrong_tls_is_refused),
         cmocka_unit_test(a_port_where_something_else_answers_is_an_error),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, served_stop);
 }

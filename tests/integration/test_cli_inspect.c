@@ -1,11 +1,8 @@
 /* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
 #include "cli_harness.h"
+#include "terminal.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <pty.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static cli c;
 
@@ -380,6 +377,47 @@ static void follows_what_is_new(void **state)
     program_free(p);
 }
 
+/* With a pattern, or without any, APIs that appear later are read too: from the beginning, or from where --from
+ * says; the schema of the service comes after its first events here. */
+static void follows_apis_that_appear(void **state)
+{
+    (void)state;
+    program *all = START(&c, "inspect", "--follow");
+    program *one = START(&c, "inspect", "--follow", "-a", "new.*", "-e", "b*");
+    program *now = START(&c, "inspect", "--follow", "--from", "$", "-a", "new.*");
+    program *other = START(&c, "inspect", "--follow", "-a", "auth");
+    program_expect(all, "1700000000004-0", DEADLINE_MS);
+    program_expect(one, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(now, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(other, "1700000000004-0", DEADLINE_MS);
+    store("1700000000021-0", "new.api", "began", "1", ":username", "\"old\""); /* in 2023 */
+    store("9900000000022-0", "new.api", "began", "1", ":username", "\"new\"");
+    store("9900000000023-0", "new.api", "ended", "1", ":username", "\"new\"");
+    publish("new.api", EVENT("began", USERNAME) "," EVENT("ended", USERNAME));
+    program_expect(all, "9900000000023-0", DEADLINE_MS);
+    program_expect(one, "9900000000022-0", DEADLINE_MS);
+    program_expect(now, "9900000000023-0", DEADLINE_MS);
+    assert_contains(all->text, "1700000000021-0");
+    assert_contains(one->text, "1700000000021-0");
+    assert_null(strstr(now->text, "1700000000021-0")); /* not from now on */
+    publish("newest", EVENT("came", USERNAME));
+    store("9900000000024-0", "newest", "came", "1", ":username", "\"x\"");
+    store("9900000000025-0", "auth", "login", "1", ":username", "\"x\"");
+    program_expect(all, "9900000000024-0", DEADLINE_MS);
+    program_expect(all, "9900000000025-0", DEADLINE_MS);
+    program_expect(other, "9900000000025-0", DEADLINE_MS);
+    assert_null(strstr(other->text, "new.api"));
+    assert_null(strstr(one->text, "newest"));
+    program *list[] = {all, one, now, other};
+    for (int i = 0; i < 4; i++) {
+        child_kill(list[i]->pid, SIGINT);
+        assert_int_equal(program_wait(list[i], DEADLINE_MS), 0);
+        const char *first = strstr(list[i]->text, "\"native_id\":\"9900000000022-0");
+        assert_true(!first || !strstr(first + 1, "\"native_id\":\"9900000000022-0")); /* once */
+        program_free(list[i]);
+    }
+}
+
 static void follows_over_an_outage(void **state)
 {
     (void)state;
@@ -397,75 +435,31 @@ static void follows_over_an_outage(void **state)
 
 /* ---- Terminals -------------------------------------------------------------------------------------- */
 
-typedef struct terminal {
-    pid_t pid;
-    int fd;
-    char text[16384];
-    size_t size;
-} terminal;
-
-/* Starts `lightbus inspect FLAGS...` on a terminal of its own; `setting`: "NAME=value" or NULL. */
-static void terminal_open(terminal *t, const char *setting, int columns, const char *const *words)
+/* Runs `lightbus inspect FLAGS...` on a terminal; `setting`: "NAME=value" or NULL. */
+static terminal *on_terminal(const char *setting, int columns, const char *const *words)
 {
-    struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
-    char *argv[16] = {(char *)(uintptr_t)LIGHTBUS_PROGRAM, (char *)(uintptr_t) "inspect"};
-    *t = (terminal){.fd = -1};
+    const char *argv[16] = {LIGHTBUS_PROGRAM, "inspect"};
+    const char *const environment[] = {c.url, setting, NULL};
     for (size_t i = 0; words[i]; i++)
-        argv[i + 2] = (char *)(uintptr_t)words[i];
-    t->pid = forkpty(&t->fd, NULL, NULL, &size);
-    assert_true(t->pid >= 0);
-    if (t->pid)
-        return;
-    unsetenv("NO_COLOR");
-    setenv("TERM", "xterm", 1);
-    putenv(c.url);
-    if (setting)
-        putenv((char *)(uintptr_t)setting);
-    execv(argv[0], argv);
-    _exit(127);
+        argv[i + 2] = words[i];
+    return terminal_open(columns, 24, argv, environment, c.folder);
 }
-#define ON_TERMINAL(t, setting, columns, ...)                                                                  \
-    terminal_open((t), (setting), (columns), (const char *const[]){__VA_ARGS__, NULL})
-
-/* Reads what is there within the deadline; false at the end. */
-static bool terminal_read(terminal *t)
-{
-    struct pollfd ready = {.fd = t->fd, .events = POLLIN};
-    if (poll(&ready, 1, DEADLINE_MS) != 1)
-        fail_msg("nothing came; so far: %s", t->text);
-    ssize_t got = read(t->fd, t->text + t->size, sizeof t->text - 1 - t->size);
-    t->size += got > 0 ? (size_t)got : 0;
-    t->text[t->size] = '\0';
-    return got > 0; /* EIO: the other side is closed */
-}
-
-static void terminal_expect(terminal *t, const char *text)
-{
-    while (!strstr(t->text, text))
-        if (!terminal_read(t))
-            fail_msg("\"%s\" did not come: %s", text, t->text);
-}
-
-static int terminal_close(terminal *t)
-{
-    while (terminal_read(t))
-        ;
-    close(t->fd);
-    return child_wait(t->pid, DEADLINE_MS);
-}
+#define ON_TERMINAL(setting, columns, ...)                                                                     \
+    on_terminal((setting), (columns), (const char *const[]){__VA_ARGS__, NULL})
 
 static void a_terminal_has_colours(void **state)
 {
     (void)state;
-    terminal t;
-    ON_TERMINAL(&t, NULL, 80, "-e", "user_left", "-F", "human");
-    assert_int_equal(terminal_close(&t), 0);
-    assert_contains(t.text, "\033[1m\033[32mauth.user_left\033[0m\r\n");
-    assert_contains(t.text, "\033[36musername\033[0m      \"eve\"");
-    ON_TERMINAL(&t, "NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
-    assert_int_equal(terminal_close(&t), 0);
-    assert_contains(t.text, "auth.user_left\r\n");
-    assert_null(strstr(t.text, "\033[3"));
+    terminal *t = ON_TERMINAL(NULL, 80, "-e", "user_left", "-F", "human");
+    terminal_wait_output(t, "\033[1m\033[32mauth.user_left\033[0m\r\n", DEADLINE_MS);
+    terminal_wait_output(t, "\033[36musername\033[0m      \"eve\"", DEADLINE_MS);
+    assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_close(t);
+    t = ON_TERMINAL("NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
+    terminal_wait_output(t, "    time          2023-11-14T22:13:20.003Z\r\n", DEADLINE_MS);
+    assert_contains(terminal_output(t), "auth.user_left\r\n");
+    assert_null(strchr(terminal_output(t), '\033'));
+    terminal_close(t);
 }
 
 /* What comes from elsewhere cannot drive the terminal. */
@@ -477,11 +471,10 @@ static void control_characters_are_shown_as_such(void **state)
           "\"a\xc2\x9b"
           "31mred\"");
     for (int i = 0; i < 3; i++) {
-        terminal t;
-        ON_TERMINAL(&t, "NO_COLOR=1", 80, "-n", "1700000000006-0", "-F", formats[i]);
-        assert_int_equal(terminal_close(&t), 0);
-        assert_contains(t.text, "a?31mred");
-        assert_null(strstr(t.text, "\xc2\x9b"));
+        terminal *t = ON_TERMINAL("NO_COLOR=1", 80, "-n", "1700000000006-0", "-F", formats[i]);
+        terminal_wait_output(t, "a?31mred", DEADLINE_MS);
+        assert_null(strstr(terminal_output(t), "\xc2\x9b"));
+        terminal_close(t);
     }
 }
 
@@ -495,31 +488,70 @@ static void progress_is_shown_and_cleared(void **state)
                                 "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
                                 "1", "auth.*:stream", NULL));
     for (int i = 0; i < 2; i++) {
-        terminal t;
-        ON_TERMINAL(&t, NULL, columns[i], "-j", "username=adam");
-        assert_int_equal(terminal_close(&t), 0);
-        const char *progress = strstr(t.text, " events read, 0 shown\r\033[K");
-        assert_non_null(progress);
-        assert_contains(t.text, "\r\033[K{\"id\":\"id-1700000000001-0\"");
-        assert_contains(t.text, "}\r\n");
-        for (const char *line = t.text; line; line = strstr(line + 1, "\r\033[K"))
+        terminal *t = ON_TERMINAL(NULL, columns[i], "-j", "username=adam");
+        terminal_wait_output(t, "}\r\n", DEADLINE_MS);
+        assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+        const char *text = terminal_output(t);
+        assert_contains(text, " events read, 0 shown\r\033[K");
+        assert_contains(text, "\r\033[K{\"id\":\"id-1700000000001-0\"");
+        for (const char *line = text; line; line = strstr(line + 1, "\r\033[K"))
             assert_true(!strstr(line, "shown") || strcspn(line, "\r") < 80);
+        assert_null(strstr(terminal_screen(t), "shown"));
+        terminal_close(t);
     }
     RUN(&c, 0, "{\"id\":\"id-1700000000001-0\"", "inspect", "-j", "username=adam");
 }
 
+/* Followed for people, what comes is laid out as what was there, and Ctrl-C leaves the terminal as it was. */
 static void ctrl_c_ends_following(void **state)
 {
     (void)state;
-    terminal t;
-    ON_TERMINAL(&t, NULL, 200, "--follow", "-F", "human");
-    terminal_expect(&t, "1700000000004-0");
-    store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
-    terminal_expect(&t, "1700000000012-0");
-    assert_int_equal(write(t.fd, "\003", 1), 1);
-    int code = terminal_close(&t);
-    if (code != 0)
-        fail_msg("exit code %d: %s", code, t.text);
+    const int columns[] = {80, 200};
+    for (int i = 0; i < 2; i++) {
+        char id[32], expected[400];
+        terminal *t = ON_TERMINAL(NULL, columns[i], "--follow", "-F", "human", "-a", "auth", "--validate");
+        terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
+        snprintf(id, sizeof id, "170000000001%d-0", i);
+        store(id, "auth", "user_left", "2", ":username", "\"\u5a92\u4f53 \\\"late\\\"\"");
+        snprintf(expected, sizeof expected,
+                 "\n\n"
+                 "auth.user_left\n"
+                 "  Metadata\n"
+                 "    id            id-%s\n"
+                 "    version       2\n"
+                 "  Data\n"
+                 "    username      \"\u5a92\u4f53 \\\"late\\\"\"\n"
+                 "  Extra\n"
+                 "    native id     %s\n"
+                 "    time          2023-11-14T22:13:20.01%dZ\n"
+                 "  Validation: Passed\n",
+                 id, id, i);
+        terminal_wait_for(t, expected, DEADLINE_MS);
+        assert_contains(terminal_screen_styled(t), "\033[32mPassed");
+        terminal_key(t, "C-c");
+        assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+        terminal_assert_restored(t);
+        terminal_close(t);
+    }
+}
+
+/* A value longer than a line goes on in the next one, whole. */
+static void long_values_are_shown_whole(void **state)
+{
+    (void)state;
+    char value[301], json[320];
+    memset(value, 'x', 299);
+    memcpy(value, "begin", 5);
+    memcpy(value + 294, "theend", 7);
+    snprintf(json, sizeof json, "\"%s\"", value);
+    store("1700000000014-0", "auth", "login", "1", ":username", json);
+    terminal *t = ON_TERMINAL(NULL, 80, "--follow", "-F", "human", "-n", "1700000000014-0");
+    terminal_wait_for(t, "    username      \"beginxxx", DEADLINE_MS);
+    terminal_wait_for(t, "theend\"\n  Extra\n    native id     1700000000014-0\n", DEADLINE_MS);
+    terminal_key(t, "C-c");
+    assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_assert_restored(t);
+    terminal_close(t);
 }
 
 static void a_reader_that_goes_away_ends_it_quietly(void **state)
@@ -559,11 +591,13 @@ int main(void)
         TEST(wrong_usage),
         TEST(follows_until_a_signal),
         TEST(follows_what_is_new),
+        TEST(follows_apis_that_appear),
         TEST(follows_over_an_outage),
         TEST(a_terminal_has_colours),
         TEST(control_characters_are_shown_as_such),
         TEST(progress_is_shown_and_cleared),
         TEST(ctrl_c_ends_following),
+        TEST(long_values_are_shown_whole),
         TEST(a_reader_that_goes_away_ends_it_quietly),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -317,12 +317,13 @@ static void shared_objects_bring_transports(void **state)
 {
     (void)state;
     char *right = object_with(
-        "right.c",
-        "#include <lightbus.h>\n#include <lightbus/transport.h>\n"
-        "static lb_status open_it(const lb_transport_config *c, void **self, lb_error *e)\n"
-        "{ (void)self; e->status = LB_ACCESS; e->message[0] = c->url[8]; return LB_ACCESS; }\n"
-        "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI,\n"
-        " .size = sizeof(lb_transport), .name = \"right\", .schemes = \"right\", .open = open_it};\n");
+        "right.c", "#include <lightbus.h>\n#include <lightbus/transport.h>\n"
+                   "static lb_status open_it(const lb_transport_config *c, void **self, lb_error *e)\n"
+                   "{ (void)self; e->status = LB_ACCESS; e->message[0] = c->url[8]; return LB_ACCESS; }\n"
+                   "static void nothing(void *self) { (void)self; }\n"
+                   "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI,\n"
+                   " .size = sizeof(lb_transport), .name = \"right\", .schemes = \"right\", .open = open_it,\n"
+                   " .close = nothing, .after_fork = nothing};\n");
     char *old = object_with(
         "old.c", "#include <lightbus/transport.h>\n"
                  "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI + 1, .size = 8,\n"
@@ -335,7 +336,7 @@ static void shared_objects_bring_transports(void **state)
         assert_not_opened(config, LB_ACCESS, "right.yaml: the transports of the default: !");
     free(config);
     config = file_with("old.yaml", format, old, "old://");
-    assert_not_opened(config, LB_UNSUPPORTED, "old.so: transport old: made for version 2");
+    assert_not_opened(config, LB_UNSUPPORTED, "old.so: a transport made for version 2");
     free(config);
     config = file_with("none.yaml", format, none, "none://");
     assert_not_opened(config, LB_CONFIG, "none.so: is no transport: expected it to define");

@@ -28,30 +28,11 @@ static void store_many(const redis_server *server, int count)
 
 /* ---- Reading ---------------------------------------------------------------------------------------- */
 
-static lb_history *open_history(lb_bus *bus, const char *events, const char *from, const char *to,
-                                bool oldest_first)
-{
-    lb_error error = {0};
-    const lb_history_options options = {from, to, oldest_first ? LB_HISTORY_OLDEST_FIRST : 0};
-    lb_history *h = lb_history_open(bus, events, &options, &error);
-    if (!h)
-        fail_msg("%s: %s", lb_status_name(error.status), error.message);
-    return h;
-}
-
-static const lb_event *next(lb_history *h)
-{
-    lb_error error = {0};
-    const lb_event *event;
-    assert_ok(lb_history_next(h, &event, &error), &error);
-    return event;
-}
-
 /* The native ids of all that the history gives, with spaces between. */
 static void expect_ids(lb_history *h, const char *expected)
 {
     char ids[512] = "";
-    for (const lb_event *event; (event = next(h));) {
+    for (const lb_event *event; (event = next_of(h));) {
         size_t size = strlen(ids);
         assert_true(size + 64 < sizeof ids);
         snprintf(ids + size, sizeof ids - size, "%s%s", size ? " " : "", lb_event_native_id(event));
@@ -76,12 +57,12 @@ static void many_pages_in_both_orders(void **state)
     for (int oldest_first = 0; oldest_first < 2; oldest_first++) {
         lb_history *h = open_history(bus, "a.x", NULL, NULL, oldest_first);
         for (int i = 1; i <= COUNT; i++) {
-            const lb_event *event = next(h);
+            const lb_event *event = next_of(h);
             assert_non_null(event);
             assert_int_equal(lb_get_int(event, "n"), oldest_first ? i : COUNT + 1 - i);
         }
-        assert_null(next(h));
-        assert_null(next(h));
+        assert_null(next_of(h));
+        assert_null(next_of(h));
         lb_history_close(h);
     }
     lb_close(bus);
@@ -93,7 +74,7 @@ static void an_event_is_shown_as_it_is_stored(void **state)
     lb_value_free(redis_command(*state, "XADD", "a.*:stream", "7-1", "id", "one", "api_name", "a", "event_name",
                                 "x", "version", "3", ":list", "[1, {\"b\": null}]", ":text", "\"t\"", NULL));
     lb_history *h = open_history(bus, "a.x", NULL, NULL, false);
-    const lb_event *event = next(h);
+    const lb_event *event = next_of(h);
     assert_non_null(event);
     assert_string_equal(lb_event_id(event), "one");
     assert_string_equal(lb_event_native_id(event), "7-1");
@@ -224,13 +205,13 @@ static void broken_connections_lose_and_repeat_nothing(void **state)
     store_many(*state, COUNT);
     lb_history *h = open_history(bus, "a.*", NULL, NULL, true);
     for (int i = 1; i <= COUNT; i++) {
-        const lb_event *event = next(h);
+        const lb_event *event = next_of(h);
         assert_non_null(event);
         assert_int_equal(lb_get_int(event, "n"), i);
         if (i % 500 == 0)
             lb_value_free(redis_command(*state, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
     }
-    assert_null(next(h));
+    assert_null(next_of(h));
     lb_history_close(h);
     lb_close(bus);
 }
@@ -244,7 +225,7 @@ static void it_goes_on_after_an_outage(void **state)
     lb_bus *bus = client_open(((redis_server *)*state)->url, 2000);
     store_many(*state, COUNT);
     lb_history *h = open_history(bus, "a.*", NULL, NULL, true);
-    assert_int_equal(lb_get_int(next(h), "n"), ++n);
+    assert_int_equal(lb_get_int(next_of(h), "n"), ++n);
     redis_server_down(*state);
     lb_status status;
     while ((status = lb_history_next(h, &event, &error)) == LB_OK && event)
@@ -253,7 +234,7 @@ static void it_goes_on_after_an_outage(void **state)
     assert_null(event);
     assert_true(n < COUNT);
     redis_server_up(*state);
-    while ((event = next(h)))
+    while ((event = next_of(h)))
         assert_int_equal(lb_get_int(event, "n"), ++n);
     assert_int_equal(n, COUNT);
     lb_history_close(h);
@@ -264,7 +245,7 @@ static int count_in_a_child(void *data)
 {
     lb_history *h = data;
     int count = 0;
-    while (next(h))
+    while (next_of(h))
         count++;
     return count;
 }
@@ -295,16 +276,16 @@ static void strange_entries(void **state)
     store(*state, "a.*:stream", "6-0", "a", "x", "1");
     lb_history *h = open_history(bus, "a.*", NULL, NULL, true);
     lb_error error = {0};
-    assert_string_equal(lb_event_native_id(next(h)), "1-0");
+    assert_string_equal(lb_event_native_id(next_of(h)), "1-0");
     assert_null(lb_history_problem(h));
-    assert_string_equal(lb_event_native_id(next(h)), "3-0");
+    assert_string_equal(lb_event_native_id(next_of(h)), "3-0");
     assert_contains(lb_history_problem(h), "n: ");
     assert_int_equal(lb_history_check(h, NULL, &error), LB_MALFORMED);
-    assert_string_equal(lb_event_native_id(next(h)), "4-0");
+    assert_string_equal(lb_event_native_id(next_of(h)), "4-0");
     assert_string_equal(lb_history_problem(h), "no id");
-    assert_string_equal(lb_event_native_id(next(h)), "6-0");
+    assert_string_equal(lb_event_native_id(next_of(h)), "6-0");
     assert_null(lb_history_problem(h));
-    assert_null(next(h));
+    assert_null(next_of(h));
     assert_int_equal(lb_history_check(h, NULL, &error), LB_USAGE);
     lb_history_close(h);
     expect_range(bus, "a.x", NULL, NULL, "1-0 3-0 6-0"); /* the nameless one was not asked for */
@@ -336,7 +317,7 @@ static void listeners_notice_nothing(void **state)
     lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.*:stream", "g", "5-0", NULL));
     lb_value *before = redis_command(*state, "XINFO", "GROUPS", "a.*:stream", NULL);
     lb_history *h = open_history(bus, "a.*", NULL, NULL, false);
-    while (next(h))
+    while (next_of(h))
         ;
     lb_history_close(h);
     lb_value *after = redis_command(*state, "XINFO", "GROUPS", "a.*:stream", NULL);
@@ -354,7 +335,7 @@ static void the_first_event_costs_one_small_read(void **state)
     store_many(*state, 20000);
     lb_value_free(redis_command(*state, "CONFIG", "RESETSTAT", NULL));
     lb_history *h = open_history(bus, "a.*", NULL, NULL, false);
-    assert_int_equal(lb_get_int(next(h), "n"), 20000);
+    assert_int_equal(lb_get_int(next_of(h), "n"), 20000);
     lb_value *stats = redis_command(*state, "INFO", "commandstats", NULL);
     assert_contains(lb_value_str(stats), "cmdstat_xrevrange:calls=1,");
     lb_value_free(stats);
@@ -389,7 +370,7 @@ static void memory_stays_flat(void **state)
     lb_history *h = open_history(bus, "a.*", NULL, NULL, false);
     long before = 0;
     for (int i = 0; i < COUNT; i++) {
-        assert_non_null(next(h));
+        assert_non_null(next_of(h));
         if (i == SETTLED)
             before = resident_kib();
     }
@@ -417,19 +398,19 @@ static void checking_validates_and_adds_defaults(void **state)
     store(*state, "a.*:stream", "3-0", "a", "y", "5");
     store(*state, "b.*:stream", "4-0", "b", "x", "5");
     lb_history *h = open_history(bus, "a.* b.*", NULL, NULL, true);
-    const lb_event *event = next(h);
+    const lb_event *event = next_of(h);
     assert_false(lb_has(event, "loud"));
     assert_ok(lb_history_check(h, &known, &error), &error);
     assert_true(known);
     assert_true(lb_get_bool(event, "loud"));
     assert_int_equal(lb_get_int(event, "n"), 5);
     assert_string_equal(lb_args(event)[1].name, "loud");
-    next(h);
+    next_of(h);
     assert_int_equal(lb_history_check(h, &known, &error), LB_INVALID_ARGUMENTS);
     assert_contains(error.message, "a.x: n: expected int");
-    next(h);
+    next_of(h);
     assert_int_equal(lb_history_check(h, &known, &error), LB_UNKNOWN_MEMBER);
-    assert_non_null(next(h));
+    assert_non_null(next_of(h));
     assert_ok(lb_history_check(h, &known, &error), &error);
     assert_false(known);
     lb_history_close(h);
@@ -501,6 +482,75 @@ static void lag_per_event(void **state)
     lb_close(bus);
 }
 
+static void expect_streams(lb_bus *bus, const char *events, const char *json)
+{
+    lb_value *streams = NULL, *expected = NULL;
+    lb_error error = {0};
+    assert_ok(lb_streams(bus, events, &streams, &error), &error);
+    assert_ok(lb_value_parse(json, strlen(json), &expected, &error), &error);
+    if (!lb_value_equal(streams, expected))
+        fail_msg("%s, expected %s", lb_value_json(streams, NULL), json);
+    lb_value_free(streams);
+    lb_value_free(expected);
+}
+
+/* What was fired is counted beyond what was trimmed, where the server tells (Redis 7 or later). */
+static void streams_count_what_was_fired(void **state)
+{
+    const redis_server *server = *state;
+    lb_bus *bus = client_open(server->url, 0);
+    expect_streams(bus, "a.*", "[]");
+    store_many(server, 10);
+    lb_value_free(redis_command(server, "XTRIM", "a.*:stream", "MAXLEN", "=", "2", NULL));
+    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", NULL));
+    expect_streams(bus, "a.x",
+                   "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,"
+                   "\"groups\":[]}]");
+    lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "g", "$", NULL));
+    lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "h", "0", NULL));
+    expect_streams(bus, "a.x a.y b.*",
+                   "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,\"groups\":["
+                   "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0},"
+                   "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0}]}]");
+    lb_close(bus);
+}
+
+static void streams_per_event(void **state)
+{
+    char url[192];
+    snprintf(url, sizeof url, "%s?stream_use=per_event", ((redis_server *)*state)->url);
+    lb_bus *bus = client_open(url, 0);
+    store(*state, "a.x:stream", "1-0", "a", "x", "1");
+    lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.x:stream", "g", "0", NULL));
+    expect_streams(bus, "a.x a.*",
+                   "[{\"api\":\"a\",\"event\":\"x\",\"stored\":1,\"fired\":1,\"dead_letters\":0,\"groups\":["
+                   "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0}]}]");
+    lb_close(bus);
+}
+
+/* Asking again takes the connection that is there. */
+static void looking_again_keeps_its_connection(void **state)
+{
+    const redis_server *server = *state;
+    lb_value *streams = NULL;
+    lb_error error = {0};
+    lb_bus *bus = client_open(server->url, 0);
+    assert_ok(lb_streams(bus, "a.*", &streams, &error), &error);
+    lb_value_free(streams);
+    lb_value *before = redis_command(server, "INFO", "stats", NULL);
+    for (int i = 0; i < 5; i++) {
+        assert_ok(lb_streams(bus, "a.* b.*", &streams, &error), &error);
+        lb_value_free(streams);
+    }
+    lb_value *after = redis_command(server, "INFO", "stats", NULL);
+    static const char field[] = "total_connections_received:";
+    const char *from = strstr(lb_value_str(before), field), *to = strstr(lb_value_str(after), field);
+    assert_int_equal(atoi(to + strlen(field)) - atoi(from + strlen(field)), 1); /* that of redis_command */
+    lb_value_free(before);
+    lb_value_free(after);
+    lb_close(bus);
+}
+
 static void lag_of_wrong_names_is_refused(void **state)
 {
     lb_value *lag = NULL;
@@ -537,6 +587,9 @@ int main(void)
         server_test(checking_validates_and_adds_defaults),
         server_test(lag_counts_undelivered_and_pending),
         server_test(lag_per_event),
+        server_test(streams_count_what_was_fired),
+        server_test(streams_per_event),
+        server_test(looking_again_keeps_its_connection),
         server_test(lag_of_wrong_names_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

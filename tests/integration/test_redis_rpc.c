@@ -139,6 +139,33 @@ static void drops_a_call_whose_deadline_has_passed(void **state)
     fixture_close(&f);
 }
 
+/* S2: a call that may have waited longer than any key lives is given out only while its key is there. One that
+ * cannot have is given out at once, and its key is deleted with the next write. */
+static void asks_for_the_keys_of_calls_that_may_have_waited(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    void *consumer = open_consumer(&f, "auth");
+    for (int i = 0; i < 200; i++) {
+        char id[16], blob[160];
+        snprintf(id, sizeof id, "call-%d", i);
+        snprintf(blob, sizeof blob,
+                 "{\"kwargs\":{},\"metadata\":{\"id\":\"%s\",\"api_name\":\"auth\",\"procedure_name\":\"p\","
+                 "\"return_path\":\"redis+key://r\"}}",
+                 id);
+        push_raw(blob, id);
+        assert_slice(fetch_calls(&f, consumer, 1)->id, id);
+    }
+    assert_ok(f.t->rpc->flush(consumer, in_ms(2000), &f.error), &f.error);
+    assert_int_equal(redis_int(server, "DBSIZE", NULL), 0);
+    support_nap(); /* longer than a key lives at least */
+    lb_value_free(redis_command(server, "RPUSH", "auth:rpc_queue", "{\"metadata\":{\"id\":\"old\"}}", NULL));
+    fetch_calls(&f, consumer, 0);
+    assert_int_equal(redis_int(server, "LLEN", "auth:rpc_queue", NULL), 0);
+    f.t->rpc->consumer_close(consumer);
+    fixture_close(&f);
+}
+
 /* S2: the expiry on the wire is what is left of the call's own deadline. */
 static void sets_the_expiry_of_the_call(void **state)
 {
@@ -202,6 +229,7 @@ static void gives_out_malformed_calls_with_their_problem(void **state)
         assert_non_null(calls[0].problem);
         if (!strstr(calls[0].problem, bad[i].problem))
             fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].blob, calls[0].problem, bad[i].problem);
+        assert_ok(f.t->rpc->flush(consumer, in_ms(2000), &f.error), &f.error); /* they share an id */
     }
     push_raw("{\"kwargs\":{\"a\":1},\"metadata\":{\"id\":7,\"api_name\":\"auth\",\"procedure_name\":\"p\","
              "\"return_path\":\"redis+key://r\",\"more\":1}}",
@@ -571,6 +599,7 @@ int main(void)
         cmocka_unit_test(sends_no_call_twice),
         cmocka_unit_test(carries_many_calls_together),
         cmocka_unit_test(drops_a_call_whose_deadline_has_passed),
+        cmocka_unit_test(asks_for_the_keys_of_calls_that_may_have_waited),
         cmocka_unit_test(sets_the_expiry_of_the_call),
         cmocka_unit_test(withdraws_calls),
         cmocka_unit_test(gives_out_malformed_calls_with_their_problem),

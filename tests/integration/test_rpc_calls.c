@@ -154,33 +154,9 @@ static lb_status setup(lb_bus *bus, void *data, lb_error *error)
     return lb_register(bus, &calc, data, error);
 }
 
-typedef struct fixture {
-    redis_server *server;
-    shared *shared;
-    pid_t worker;
-    lb_bus *bus;
-} fixture;
+typedef served fixture;
 
-static int start(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->server = redis_server_start(NULL);
-    f->shared = shared_memory(sizeof *f->shared);
-    f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup, .data = f->shared});
-    f->bus = client_open(f->server->url, 0);
-    *state = f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture *f = *state;
-    lb_close(f->bus);
-    worker_stop(f->worker);
-    redis_server_stop(f->server);
-    free(f);
-    return 0;
-}
+static int start(void **state) { return served_start(state, setup, sizeof(shared), 0); }
 
 static int64_t call_int(lb_bus *bus, const char *name, const lb_arg *args)
 {
@@ -307,7 +283,7 @@ static void s5_a_result_that_breaks_its_schema_is_an_error(void **state)
     assert_true(status == LB_REMOTE_ERROR || status == LB_INVALID_RESULT);
     assert_null(result);
     assert_contains(error.message, "int");
-    assert_int_equal(shared_get(&f->shared->return_status), LB_INVALID_RESULT);
+    assert_int_equal(shared_get(&((shared *)f->shared)->return_status), LB_INVALID_RESULT);
     assert_int_equal(call_int(f->bus, "calc.add", LB_ARGS(LB("a", 1), LB("b", 2))), 3);
     assert_true(child_runs(f->worker));
 }
@@ -340,13 +316,33 @@ static void s3_an_answer_that_never_comes_times_out(void **state)
 {
     fixture *f = *state;
     lb_error error = {0};
-    redis_server *server = redis_server_start(NULL); /* its worker owes an answer: its clean stop would wait */
+    redis_server *server = redis_server_start(NULL);
     pid_t pid = worker_start(&(worker){.url = server->url, .setup = setup, .data = f->shared});
     lb_bus *bus = client_open(server->url, 300);
     assert_status(lb_call(bus, "calc.never_answer", LB_NO_ARGS, NULL, &error), LB_TIMEOUT, &error);
     assert_int_equal(call_int(bus, "calc.add", LB_ARGS(LB("a", 1), LB("b", 2))), 3);
     lb_close(bus);
-    worker_crash(pid);
+    worker_stop(pid);
+    redis_server_stop(server);
+}
+
+static void a_stop_waits_for_owed_answers_as_long_as_somebody_wants_them(void **state)
+{
+    fixture *f = *state;
+    lb_error error = {0};
+    redis_server *server = redis_server_start(NULL);
+    lb_bus *owing = client_open(server->url, 600), *bus = client_open(server->url, 600);
+    assert_ok(setup(owing, f->shared, &error), &error);
+    assert_ok(lb_start(owing, &error), &error);
+    lb_pending *call = lb_call_begin(bus, "calc.defer", LB_NO_ARGS, NULL, &error);
+    lb_pending *lost = lb_call_begin(bus, "calc.never_answer", LB_NO_ARGS, NULL, &error);
+    assert_status(lb_call_end(lost, NULL, &error), LB_TIMEOUT, &error);
+    assert_ok(lb_call_end(call, NULL, &error), &error);
+    int64_t begin = support_now_ms();
+    assert_ok(lb_stop(owing, 60000, &error), &error); /* what is owed still is wanted by nobody */
+    assert_true(support_now_ms() - begin < 30000);
+    lb_close(bus);
+    lb_close(owing);
     redis_server_stop(server);
 }
 
@@ -354,6 +350,30 @@ static void a_service_that_calls_itself_gets_its_answer(void **state)
 {
     fixture *f = *state;
     assert_int_equal(call_int(f->bus, "calc.factorial", LB_ARGS(LB("n", 12))), 479001600);
+}
+
+/* The call waits already when the worker begins: its handler may run before the worker is ready as a whole. */
+static void a_service_that_calls_itself_while_it_starts_gets_its_answer(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    redis_server *server = redis_server_start(NULL);
+    lb_bus *service = client_open(server->url, 2000), *client = client_open(server->url, 2000);
+    assert_ok(lb_register(service, &calc, NULL, &error), &error);
+    for (int i = 0; i < 40; i++) {
+        lb_value *result = NULL;
+        lb_pending *call = lb_call_begin(client, "calc.factorial", LB_ARGS(LB("n", 2)), NULL, &error);
+        assert_non_null(call);
+        assert_ok(lb_flush(client, &error), &error);
+        assert_ok(lb_start(service, &error), &error);
+        assert_ok(lb_call_end(call, &result, &error), &error);
+        assert_int_equal(lb_value_int(result), 2);
+        lb_value_free(result);
+        lb_stop(service, PATIENCE_MS, NULL);
+    }
+    lb_close(client);
+    lb_close(service);
+    redis_server_stop(server);
 }
 
 static void s7_the_deadline_is_passed_on_to_inner_calls(void **state)
@@ -364,9 +384,10 @@ static void s7_the_deadline_is_passed_on_to_inner_calls(void **state)
     lb_pending *call = lb_call_begin(f->bus, "calc.outer_wait", LB_NO_ARGS, &options, &error);
     assert_non_null(call);
     lb_call_end(call, NULL, &error); /* a race of two timeouts: what counts is below */
-    wait_until(shared_get(&f->shared->inner_took_ms) > 0, PATIENCE_MS);
-    assert_in_range(shared_get(&f->shared->time_left_ms), 1, 5000);
-    assert_in_range(shared_get(&f->shared->inner_time_left_ms), 1, shared_get(&f->shared->time_left_ms));
+    wait_until(shared_get(&((shared *)f->shared)->inner_took_ms) > 0, PATIENCE_MS);
+    assert_in_range(shared_get(&((shared *)f->shared)->time_left_ms), 1, 5000);
+    assert_in_range(shared_get(&((shared *)f->shared)->inner_time_left_ms), 1,
+                    shared_get(&((shared *)f->shared)->time_left_ms));
 }
 
 int main(void)
@@ -382,8 +403,10 @@ int main(void)
         cmocka_unit_test(s5_a_result_that_breaks_its_schema_is_an_error),
         cmocka_unit_test(a_deferred_answer_comes_from_another_thread),
         cmocka_unit_test(s3_an_answer_that_never_comes_times_out),
+        cmocka_unit_test(a_stop_waits_for_owed_answers_as_long_as_somebody_wants_them),
         cmocka_unit_test(a_service_that_calls_itself_gets_its_answer),
+        cmocka_unit_test(a_service_that_calls_itself_while_it_starts_gets_its_answer),
         cmocka_unit_test(s7_the_deadline_is_passed_on_to_inner_calls),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, served_stop);
 }

@@ -29,33 +29,9 @@ static lb_status setup(lb_bus *bus, void *data, lb_error *error)
     return lb_register(bus, &math, data, error);
 }
 
-typedef struct fixture {
-    redis_server *server;
-    int *executed;
-    pid_t worker;
-    lb_bus *bus;
-} fixture;
+typedef served fixture;
 
-static int start(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->server = redis_server_start(NULL);
-    f->executed = shared_memory(sizeof *f->executed);
-    f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup, .data = f->executed});
-    f->bus = client_open(f->server->url, 10000);
-    *state = f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture *f = *state;
-    lb_close(f->bus);
-    worker_stop(f->worker);
-    redis_server_stop(f->server);
-    free(f);
-    return 0;
-}
+static int start(void **state) { return served_start(state, setup, sizeof(int), 10000); }
 
 /* True when math.twice answers n × 2; callable from any thread and process. */
 static bool doubles(lb_bus *bus, int64_t n)
@@ -369,5 +345,5 @@ int main(void)
         cmocka_unit_test(a_call_may_end_on_another_thread),
         cmocka_unit_test(ten_thousand_calls_from_eight_threads),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, served_stop);
 }

@@ -33,32 +33,11 @@ static lb_status setup(lb_bus *bus, void *data, lb_error *error)
     return lb_register(bus, &calc, data, error);
 }
 
-typedef struct fixture {
-    redis_server *server;
-    pid_t worker;
-    lb_bus *bus;
-    int *executed;
-} fixture;
+typedef served fixture;
 
 static int start(void **state)
 {
-    fixture *f = calloc(1, sizeof *f);
-    f->server = redis_server_start(NULL);
-    f->executed = shared_memory(sizeof *f->executed);
-    f->worker = worker_start(&(worker){.url = f->server->url, .setup = setup, .data = f->executed});
-    f->bus = client_open(f->server->url, 80000); /* 100 MB under a sanitizer on a busy machine */
-    *state = f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture *f = *state;
-    lb_close(f->bus);
-    worker_stop(f->worker);
-    redis_server_stop(f->server);
-    free(f);
-    return 0;
+    return served_start(state, setup, sizeof(int), 80000 /* 100 MB under a sanitizer on a busy machine */);
 }
 
 static void push(const fixture *f, const char *message)
@@ -158,10 +137,10 @@ static void s4_unanswerable_messages_are_passed_over(void **state)
     };
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
         lb_value_free(redis_command(f->server, "SET", "rpc_expiry_key:the-id", "1", "EX", "10", NULL));
-        shared_set(f->executed, 0);
+        shared_set(f->shared, 0);
         push(f, messages[i]);
         expect_that_the_worker_goes_on(f);
-        if (shared_get(f->executed) != 1) /* by expect_that_the_worker_goes_on */
+        if (shared_get(f->shared) != 1) /* by expect_that_the_worker_goes_on */
             fail_msg("executed: %s", messages[i]);
     }
 }
@@ -299,5 +278,5 @@ int main(void)
         cmocka_unit_test(s32_deep_nesting_is_refused),
         cmocka_unit_test(s32_a_hundred_megabytes_are_refused),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, served_stop);
 }

@@ -359,6 +359,20 @@ static bool pushed_before(const scan *s, size_t index)
     return false;
 }
 
+/* Calls taken. One key alone is deleted to see whether the call has expired; of calls that surely live, the
+ * keys are deleted together, and no answer is asked for. */
+static void read_taken(scan *s, const command *c)
+{
+    bool asked = c->count == 2 && c->reply;
+
+    for (size_t i = 1; i < c->count; i++) {
+        const char *key = argument_text(c, i);
+        if (text_starts(key, EXPIRY_PREFIX) && !is_own_call(s, key + strlen(EXPIRY_PREFIX)))
+            facts_add(s->facts, FACT_TAKES, c->number, "DEL %s -> %lld", key,
+                      asked ? (long long)lb_value_int(c->reply) : 1LL);
+    }
+}
+
 static void read_rpc(scan *s, size_t index, const command *c)
 {
     if (command_is(c, "RPUSH") && !(s->how->once && pushed_before(s, index)))
@@ -368,10 +382,8 @@ static void read_rpc(scan *s, size_t index, const command *c)
         for (size_t i = 2; i < c->count; i++)
             if (!answers_own_call(s, c->arguments[i]))
                 read_result(s, index, c, c->arguments[i]);
-    if (command_is(c, "DEL") && text_starts(argument_text(c, 1), EXPIRY_PREFIX) &&
-        !is_own_call(s, argument_text(c, 1) + strlen(EXPIRY_PREFIX)))
-        facts_add(s->facts, FACT_TAKES, c->number, "DEL %s -> %lld", argument_text(c, 1),
-                  (long long)lb_value_int(c->reply));
+    if (command_is(c, "DEL"))
+        read_taken(s, c);
     if (command_is(c, "BLPOP") || command_is(c, "BLMPOP") || command_is(c, "LMPOP"))
         for (size_t i = 1; i < c->count; i++)
             if (text_ends(argument_text(c, i), ":rpc_queue") && !text_starts(argument_text(c, i), "internal."))

@@ -147,12 +147,28 @@ static bool read_some(program *p, int64_t deadline, const char *wanted)
     return true;
 }
 
-void program_expect(program *p, const char *text, int timeout_ms)
+static bool holds(const char *output, const char *text, int times)
+{
+    while (times-- > 0) {
+        output = strstr(output, text);
+        if (!output)
+            return false;
+        output += strlen(text);
+    }
+    return true;
+}
+
+void program_expect_times(program *p, const char *text, int times, int timeout_ms)
 {
     int64_t deadline = support_now_ms() + timeout_ms;
-    while (!strstr(p->text, text))
+    while (!holds(p->text, text, times))
         if (!read_some(p, deadline, text))
-            fail_msg("it ended without the output \"%s\"; its output: %s", text, p->text);
+            fail_msg("it ended without the output \"%s\", %d times; its output: %s", text, times, p->text);
+}
+
+void program_expect(program *p, const char *text, int timeout_ms)
+{
+    program_expect_times(p, text, 1, timeout_ms);
 }
 
 int program_wait(program *p, int timeout_ms)

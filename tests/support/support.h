@@ -58,8 +58,9 @@ typedef struct program {
 } program;
 program *program_start(const char *const *argv, const char *const *environment, const char *directory);
 void program_expect(program *p, const char *text, int timeout_ms); /* reads until its output holds `text` */
-int program_wait(program *p, int timeout_ms);                      /* reads the rest; the exit code */
-void program_free(program *p);                                     /* kills it if it still runs */
+void program_expect_times(program *p, const char *text, int times, int timeout_ms); /* that often */
+int program_wait(program *p, int timeout_ms); /* reads the rest; the exit code */
+void program_free(program *p);                /* kills it if it still runs */
 
 /* ---- Counters shared between forked processes (an anonymous shared mapping), and waits. */
 void *shared_memory(size_t size); /* zeroed; inherited by children; never freed */

@@ -136,3 +136,42 @@ int server_teardown(void **state)
     redis_server_stop(*state);
     return 0;
 }
+
+int served_start(void **state, worker_setup setup, size_t shared_size, int rpc_timeout_ms)
+{
+    served *s = calloc(1, sizeof *s);
+    s->server = redis_server_start(NULL);
+    s->shared = shared_memory(shared_size);
+    s->worker = worker_start(&(worker){.url = s->server->url, .setup = setup, .data = s->shared});
+    s->bus = client_open(s->server->url, rpc_timeout_ms);
+    *state = s;
+    return 0;
+}
+
+int served_stop(void **state)
+{
+    served *s = *state;
+    lb_close(s->bus);
+    worker_stop(s->worker);
+    redis_server_stop(s->server);
+    free(s);
+    return 0;
+}
+
+lb_history *open_history(lb_bus *bus, const char *events, const char *from, const char *to, bool oldest_first)
+{
+    lb_error error = {0};
+    const lb_history_options options = {from, to, oldest_first ? LB_HISTORY_OLDEST_FIRST : 0};
+    lb_history *h = lb_history_open(bus, events, &options, &error);
+    if (!h)
+        fail_msg("%s: %s", lb_status_name(error.status), error.message);
+    return h;
+}
+
+const lb_event *next_of(lb_history *history)
+{
+    lb_error error = {0};
+    const lb_event *event;
+    assert_ok(lb_history_next(history, &event, &error), &error);
+    return event;
+}

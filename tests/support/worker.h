@@ -34,6 +34,21 @@ void worker_crash(pid_t pid); /* SIGKILL */
 
 lb_bus *client_open(const char *url, int rpc_timeout_ms); /* must succeed */
 
+/* A Redis, a worker that it serves, and a client: what most tests of calls begin with. */
+typedef struct served {
+    redis_server *server;
+    void *shared; /* memory for the worker's handlers and the tests */
+    pid_t worker;
+    lb_bus *bus;
+} served;
+
+int served_start(void **state, worker_setup setup, size_t shared_size, int rpc_timeout_ms);
+int served_stop(void **state);
+
+/* A history of events that must open, and its next event. */
+lb_history *open_history(lb_bus *bus, const char *events, const char *from, const char *to, bool oldest_first);
+const lb_event *next_of(lb_history *history);
+
 /* ---- Numbers in shared memory. */
 static inline int shared_get(const int *number) { return __atomic_load_n(number, __ATOMIC_SEQ_CST); }
 static inline void shared_set(int *number, int value) { __atomic_store_n(number, value, __ATOMIC_SEQ_CST); }

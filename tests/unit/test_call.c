@@ -101,6 +101,8 @@ static lb_status medium_load(void *self, void (*found)(lb_slice, lb_slice, void 
     return LB_OK;
 }
 
+static void medium_after_fork(void *self) { (void)self; }
+
 static const lb_transport transport = {
     .abi = LB_TRANSPORT_ABI,
     .size = sizeof(lb_transport),
@@ -108,6 +110,7 @@ static const lb_transport transport = {
     .schemes = "medium",
     .open = medium_open,
     .close = medium_close,
+    .after_fork = medium_after_fork,
     .rpc = &(const lb_rpc_transport){.send = medium_send, .withdraw = medium_withdraw},
     .result = &(const lb_result_transport){.return_path = medium_return_path, .fetch = medium_fetch},
     .schema = &(const lb_schema_transport){.load = medium_load},

@@ -203,6 +203,46 @@ static void what_is_no_module_is_refused(void **state)
     free(folder);
 }
 
+static bool lists(const words *w, const char *folder, const char *name)
+{
+    const char *path = arena_printf(&memory, "%s/%s", folder, name);
+
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->list[i], path) == 0)
+            return true;
+    return false;
+}
+
+static void what_a_module_is_made_of(void **state)
+{
+    (void)state;
+    char *folder = temporary_directory(),
+         *build = arena_copy(&memory, LIGHTBUS_PROGRAM, strlen(LIGHTBUS_PROGRAM));
+    words inputs = {.memory = &memory};
+    const char *source = arena_printf(&memory, "%s/bus.c", folder), *object;
+    lb_error error = {0};
+
+    *strrchr(build, '/') = '\0';
+    setenv("PKG_CONFIG_PATH", build, 1);
+    setenv("XDG_CACHE_HOME", folder, 1);
+    write_file(folder, "bus.c", "#include <stdio.h>\n#include \"a b.h\"\n#pragma message \"x\"\n");
+    write_file(folder, "a b.h", "#pragma once\n#include \"c.h\"\n");
+    write_file(folder, "c.h", "int nothing;\n");
+    assert_ok(module_build(&memory, source, &inputs, &object, &error), &error);
+    assert_true(lists(&inputs, folder, "bus.c"));
+    assert_true(lists(&inputs, folder, "a b.h"));
+    assert_true(lists(&inputs, folder, "c.h"));
+    assert_int_equal(inputs.count, 3); /* each once, and nothing of the system */
+
+    inputs = (words){.memory = &memory};
+    write_file(folder, "c.h", "#include \"missing.h\"\n");
+    assert_int_equal(module_build(&memory, source, &inputs, &object, &error), LB_CONFIG);
+    assert_true(lists(&inputs, folder, "c.h"));
+    unsetenv("PKG_CONFIG_PATH");
+    unsetenv("XDG_CACHE_HOME");
+    free(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +252,7 @@ int main(void)
         cmocka_unit_test_teardown(modules_are_found, clear),
         cmocka_unit_test_teardown(the_cache_is_the_users_alone, clear),
         cmocka_unit_test_teardown(what_is_no_module_is_refused, clear),
+        cmocka_unit_test_teardown(what_a_module_is_made_of, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

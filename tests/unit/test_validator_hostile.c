@@ -9,41 +9,11 @@
 
 #include <cmocka.h>
 
-#include "base/json.h"
-#include "schema/validator.h"
+#include "validation.h"
 
 #define MOST_CPU_SECONDS 20 /* of one case under sanitizers; a normal build needs less than one */
 
-static arena memory; /* of one test */
-
-static int empty_memory(void **state)
-{
-    (void)state;
-    arena_free(&memory);
-    return 0;
-}
-
-static const lb_value *json(const char *text)
-{
-    const lb_value *value = NULL;
-    lb_error error = {0};
-
-    if (json_parse(&memory, text, strlen(text), &value, &error) != LB_OK)
-        fail_msg("%.100s: %s", text, error.message);
-    return value;
-}
-
-static const validator *compiled(const char *schema)
-{
-    const validator *v = NULL;
-    lb_error error = {0};
-
-    if (validator_compile_as(&memory, json(schema), FORMATS_STRICT, &v, &error) != LB_OK)
-        fail_msg("%.100s: %s", schema, error.message);
-    return v;
-}
-
-static void assert_malformed(const char *schema, const char *part)
+static void assert_malformed_soon(const char *schema, const char *part)
 {
     const validator *v = NULL;
     lb_error error = {0};
@@ -169,7 +139,7 @@ static void test_many_references(void **state)
     assert_string_equal(why.reason, "expected null, got int (1)");
     schema.size -= strlen("{\"type\": \"null\"}}}");
     buffer_literal(&schema, "{\"$ref\": \"#/definitions/d0\"}}}");
-    assert_malformed(buffer_text(&schema), "leads to itself");
+    assert_malformed_soon(buffer_text(&schema), "leads to itself");
     buffer_clear(&schema, 0);
     buffer_literal(&schema, "{\"definitions\": {");
     for (int i = 0; i < 10000; i++)
@@ -178,7 +148,7 @@ static void test_many_references(void **state)
     for (int i = 0; i < 10000; i++)
         buffer_literal(&schema, "{\"$ref\": \"#/definitions/d\"}, ");
     buffer_literal(&schema, "true]}");
-    assert_malformed(buffer_text(&schema), "is one of too many: following them all takes too long");
+    assert_malformed_soon(buffer_text(&schema), "is one of too many: following them all takes too long");
     buffer_free(&schema);
 }
 
@@ -257,12 +227,12 @@ static void test_large_patterns(void **state)
     violation why;
 
     (void)state;
-    assert_malformed(megabyte, "it is longer than 65536 bytes");
-    assert_malformed(deep, "a \"(\" has no \")\"");
-    assert_malformed(closed, "must be a regular expression");
-    assert_malformed("{\"pattern\": \"((((a{1000}){1000}){1000}){1000}){1000}\"}",
-                     "must be a regular expression");
-    assert_malformed("{\"pattern\": \"a{99999999999999999999}\"}", "must be a regular expression");
+    assert_malformed_soon(megabyte, "it is longer than 65536 bytes");
+    assert_malformed_soon(deep, "a \"(\" has no \")\"");
+    assert_malformed_soon(closed, "must be a regular expression");
+    assert_malformed_soon("{\"pattern\": \"((((a{1000}){1000}){1000}){1000}){1000}\"}",
+                          "must be a regular expression");
+    assert_malformed_soon("{\"pattern\": \"a{99999999999999999999}\"}", "must be a regular expression");
     assert_true(answer(branches, "\"b\"", &why));
     free(megabyte);
     free(deep);
@@ -357,11 +327,11 @@ static void test_contradictions(void **state)
 static void test_keywords_that_come_twice(void **state)
 {
     (void)state;
-    assert_malformed("{\"type\": \"string\", \"type\": \"null\"}", "\"type\" is there twice");
-    assert_malformed("{\"minimum\": 1, \"minimum\": 2}", "\"minimum\" is there twice");
-    assert_malformed("{\"properties\": {\"a\": {\"allOf\": [{}], \"allOf\": [false]}}}",
-                     "\"allOf\" in properties.a is there twice");
-    assert_malformed("{\"properties\": {}, \"properties\": {}}", "\"properties\" is there twice");
+    assert_malformed_soon("{\"type\": \"string\", \"type\": \"null\"}", "\"type\" is there twice");
+    assert_malformed_soon("{\"minimum\": 1, \"minimum\": 2}", "\"minimum\" is there twice");
+    assert_malformed_soon("{\"properties\": {\"a\": {\"allOf\": [{}], \"allOf\": [false]}}}",
+                          "\"allOf\" in properties.a is there twice");
+    assert_malformed_soon("{\"properties\": {}, \"properties\": {}}", "\"properties\" is there twice");
 }
 
 static void test_texts_that_are_none(void **state)
@@ -387,6 +357,7 @@ static void test_texts_that_are_none(void **state)
 
 int main(void)
 {
+    formats_checked = FORMATS_STRICT;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_recursion_without_end, empty_memory),
         cmocka_unit_test_teardown(test_recursion_that_doubles, empty_memory),

@@ -6,6 +6,7 @@
 
 #include "../../base/local_folder.h"
 #include "instance.h"
+#include "presence.h"
 #include "stream.h"
 
 enum { WAIT_MS = 5000 };
@@ -33,21 +34,6 @@ static void put_text(buffer *b, const char *data, size_t size)
         buffer_literal(b, "\"?\"");
 }
 
-static size_t count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
-{
-    MDB_cursor *c;
-    key prefix = key_2(KEY_PENDING, stream_id, group_id);
-    MDB_val k = key_val(&prefix), v;
-    size_t count = 0;
-    if (mdb_cursor_open(txn, table, &c) != 0)
-        return 0;
-    for (int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE); more == 0 && key_within(&k, &prefix);
-         more = mdb_cursor_get(c, &k, &v, MDB_NEXT))
-        count++;
-    mdb_cursor_close(c);
-    return count;
-}
-
 static int put_groups(buffer *b, MDB_txn *txn, MDB_dbi table, uint64_t stream_id, const stream *s)
 {
     MDB_cursor *c;
@@ -61,16 +47,25 @@ static int put_groups(buffer *b, MDB_txn *txn, MDB_dbi table, uint64_t stream_id
     int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && key_within(&k, &prefix); more = mdb_cursor_get(c, &k, &v, MDB_NEXT), first = false) {
         group g;
-        if (v.mv_size < sizeof g) {
+        presence p = {0};
+        int64_t pending = 0;
+        if (v.mv_size < sizeof g)
             result = MDB_CORRUPTED;
+        if (result == 0)
+            result = presence_of(txn, table, stream_id, key_number(&k, 1), &p);
+        if (result == 0)
+            result = group_count_pending(txn, table, stream_id, key_number(&k, 1), &pending);
+        if (result)
             break;
-        }
         memcpy(&g, v.mv_data, sizeof g);
         buffer_str(b, first ? "{\"name\":" : ",{\"name\":");
         put_text(b, (const char *)v.mv_data + sizeof g, v.mv_size - sizeof g);
         put_member(b, "behind", (int64_t)(s->last - g.cursor));
-        put_member(b, "pending", (int64_t)count_pending(txn, table, stream_id, key_number(&k, 1)));
+        put_member(b, "pending", pending);
         put_member(b, "lost", (int64_t)g.lost);
+        put_member(b, "listeners", (int64_t)p.listeners);
+        put_member(b, "idle_s", p.idle_ms / 1000);
+        buffer_str(b, p.temporary ? ",\"temporary\":true" : ",\"temporary\":false");
         buffer_char(b, '}');
     }
     buffer_char(b, ']');

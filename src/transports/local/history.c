@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../../base/date.h"
+#include "../../base/wanted.h"
+#include "presence.h"
+
 enum { MOST_LOOKED_AT = 4096 }; /* entries in one view, wanted or not */
 
+/* A stream and the place in it. */
 typedef struct past {
-    lb_slice name, api_name;
-    lb_slice *events; /* the names wanted; "*": all */
-    size_t event_count;
+    const wanted_stream *wanted;
     uint64_t id;
     uint64_t made;      /* of the stream that the place is in */
     uint64_t next;      /* the place: the number of the next entry */
@@ -22,9 +25,8 @@ typedef struct past {
 typedef struct history {
     local_bus *bus;
     view view;
-    arena memory; /* of names */
-    past *streams;
-    size_t stream_count;
+    wanted_streams wanted;
+    past *streams; /* one for each that is wanted */
     native_id from, to;
     bool oldest_first;
     lb_slice api_name; /* while streams are collected */
@@ -93,49 +95,16 @@ void local_history_close(void *self)
     if (!h)
         return;
     view_free(&h->view);
-    for (size_t i = 0; i < h->stream_count; i++)
-        free(h->streams[i].events);
+    wanted_free(&h->wanted);
     free(h->streams);
-    arena_free(&h->memory);
     arena_free(&h->batch);
     free(h);
-}
-
-static bool keep(history *h, lb_slice from, lb_slice *to)
-{
-    *to = (lb_slice){arena_copy(&h->memory, from.data, from.size), from.size};
-    return to->data != NULL;
-}
-
-static past *stream_of_name(history *h, lb_slice name)
-{
-    for (size_t i = 0; i < h->stream_count; i++)
-        if (slice_equal(h->streams[i].name, name))
-            return &h->streams[i];
-    past *larger = realloc(h->streams, (h->stream_count + 1) * sizeof *larger);
-    if (!larger)
-        return NULL;
-    h->streams = larger;
-    past *s = &larger[h->stream_count];
-    *s = (past){.id = hash_text(name)};
-    if (!keep(h, name, &s->name) || !keep(h, h->api_name, &s->api_name))
-        return NULL;
-    h->stream_count++;
-    return s;
 }
 
 static bool add_stream(lb_slice name, lb_slice event_name, void *data)
 {
     history *h = data;
-    past *s = stream_of_name(h, name);
-    lb_slice *events = s ? realloc(s->events, (s->event_count + 1) * sizeof *events) : NULL;
-    if (!events)
-        return false;
-    s->events = events;
-    if (!keep(h, event_name, &events[s->event_count]))
-        return false;
-    s->event_count++;
-    return true;
+    return wanted_add(&h->wanted, name, h->api_name, event_name);
 }
 
 /* A time stands for all of its millisecond. */
@@ -144,7 +113,7 @@ static lb_status read_bound(const char *text, const char *name, native_id *id, l
     bool is_id = native_id_parse(slice_of(text), &id->time_ms, &id->number);
     if (!is_id)
         id->number = 0;
-    if (!is_id && !time_parse(text, &id->time_ms))
+    if (!is_id && !iso8601_ms(text, &id->time_ms))
         return lb_error_set(error, LB_CONFIG, "%s: expected a native id or a time as ISO 8601, not \"%.60s\"",
                             name, text);
     if (strcmp(name, "to") == 0 && !(is_id && strchr(text, '-')))
@@ -178,7 +147,12 @@ static int find_streams(history *h, const lb_history_config *config)
         result = streams_of(h->bus, h->view.txn, table_of(h), config->api_names[i], config->event_names[i],
                             add_stream, h);
     }
-    for (past *s = h->streams; s < h->streams + h->stream_count && starts_now(config) && result == 0; s++) {
+    h->streams = calloc(h->wanted.count + 1, sizeof *h->streams);
+    if (!h->streams)
+        return ENOMEM;
+    for (size_t i = 0; i < h->wanted.count; i++)
+        h->streams[i] = (past){.wanted = &h->wanted.items[i], .id = hash_text(h->wanted.items[i].name)};
+    for (past *s = h->streams; s < h->streams + h->wanted.count && starts_now(config) && result == 0; s++) {
         stream state;
         result = stream_get(h->view.txn, table_of(h), s->id, &state);
         s->made = state.made;
@@ -290,7 +264,7 @@ static int begin(const history *h, past *s)
 static int find_heads(history *h)
 {
     int result = 0;
-    for (past *s = h->streams; s < h->streams + h->stream_count && result == 0; s++) {
+    for (past *s = h->streams; s < h->streams + h->wanted.count && result == 0; s++) {
         stream state;
         result = stream_get(h->view.txn, table_of(h), s->id, &state);
         if (result)
@@ -313,7 +287,7 @@ static int find_heads(history *h)
 static past *foremost(const history *h)
 {
     past *best = NULL;
-    for (past *s = h->streams; s < h->streams + h->stream_count; s++)
+    for (past *s = h->streams; s < h->streams + h->wanted.count; s++)
         if (s->head.number && (!best || (h->oldest_first ? s->head.time_ms < best->head.time_ms
                                                          : s->head.time_ms > best->head.time_ms)))
             best = s;
@@ -325,13 +299,8 @@ static past *foremost(const history *h)
 static bool wanted(const past *s, lb_slice record)
 {
     lb_slice api, event;
-    bool legible = event_names(record, &api, &event);
-    if (legible && !slice_equal(api, s->api_name))
-        return false;
-    for (size_t i = 0; i < s->event_count; i++)
-        if (slice_is(s->events[i], "*") || (legible && slice_equal(s->events[i], event)))
-            return true;
-    return false;
+    return event_names(record, &api, &event) ? wanted_has(s->wanted, api, event)
+                                             : wanted_has(s->wanted, (lb_slice){"", 0}, (lb_slice){"", 0});
 }
 
 /* The head of a stream as a message; false when memory is short. */
@@ -401,22 +370,6 @@ typedef struct lag_search {
     int result;
 } lag_search;
 
-static int count_pending(const lag_search *search, uint64_t stream_id, uint64_t group_id, int64_t *count)
-{
-    MDB_cursor *cursor;
-    key prefix = key_2(KEY_PENDING, stream_id, group_id);
-    MDB_val k = key_val(&prefix), v;
-    int result = mdb_cursor_open(search->txn, search->table, &cursor);
-    if (result)
-        return result;
-    *count = 0;
-    result = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-    for (; result == 0 && key_within(&k, &prefix); result = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-        ++*count;
-    mdb_cursor_close(cursor);
-    return result == MDB_NOTFOUND ? 0 : result;
-}
-
 static int count_dead(const lag_search *search, lb_slice name, int64_t *count)
 {
     buffer dead = {0};
@@ -440,19 +393,38 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
     if (v->mv_size < sizeof g)
         return MDB_CORRUPTED;
     memcpy(&g, v->mv_data, sizeof g);
+    presence p;
+    int result = presence_of(search->txn, search->table, stream_id, key_number(k, 1), &p);
+    if (result)
+        return result;
     uint64_t delivered = g.cursor + 1 < state->first ? state->first - 1 : g.cursor;
     lb_group_lag lag = {
         .group = {(const char *)v->mv_data + sizeof g, v->mv_size - sizeof g},
         .api_name = search->api_name,
         .event_name = event_name,
         .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
-        .consumers = -1, /* nobody registers here */
+        .consumers = (int64_t)p.listeners,
         .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
     };
-    int result = count_pending(search, stream_id, key_number(k, 1), &lag.pending);
+    result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)
         search->found(&lag, search->data);
     return result;
+}
+
+static void tell_stored(const lag_search *search, lb_slice event_name, const stream *state, int64_t dead)
+{
+    const lb_group_lag stored = {
+        .api_name = search->api_name,
+        .event_name = event_name,
+        .consumers = -1,
+        .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
+    };
+    search->found(&stored, search->data);
 }
 
 static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_name)
@@ -471,6 +443,8 @@ static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_n
     if (result)
         return result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    if (state.last || (more == 0 && key_within(&k, &prefix)))
+        tell_stored(search, event_name, &state, dead);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
         result = tell(search, event_name, id, &state, dead, &k, &v);
     mdb_cursor_close(cursor);

@@ -15,11 +15,12 @@ enum {
     KEY_SCHEMA = 's', /* API */
     KEY_FIRE = 'f',   /* ticket, see together.c */
     /* events */
-    KEY_FIRED = 'f',   /* ticket, see together.c */
-    KEY_GROUP = 'g',   /* stream, group */
-    KEY_PENDING = 'p', /* stream, group, entry */
-    KEY_STREAM = 's',  /* stream */
-    KEY_ENTRY = 'z',   /* stream, entry; last, so that new ones of the last stream are appended */
+    KEY_FIRED = 'f',    /* ticket, see together.c */
+    KEY_GROUP = 'g',    /* stream, group */
+    KEY_LISTENER = 'l', /* stream, group, its owner's number; see presence.c */
+    KEY_PENDING = 'p',  /* stream, group, entry */
+    KEY_STREAM = 's',   /* stream */
+    KEY_ENTRY = 'z',    /* stream, entry; last, so that new ones of the last stream are appended */
 };
 
 typedef struct key {

@@ -9,6 +9,8 @@
 #include <lightbus/log.h>
 #include <stdlib.h>
 
+#include "presence.h"
+
 enum { MOST_SCANNED = 4096 }; /* entries looked at in one transaction, wanted or not */
 
 static MDB_dbi table_of(const transaction *t) { return t->store->parts[STORE_EVENTS].table; }
@@ -208,6 +210,11 @@ static bool reclaim_due(const source *s, const group *g)
     return g->reclaim_at_ns == RECLAIM_NOW || (now >= g->reclaim_at_ns && now >= s->next_reclaim_ns);
 }
 
+static int enter(const listener *l, const source *s, transaction *t)
+{
+    return presence_enter(t->txn, table_of(t), s->stream, s->group, l->owner, l->temporary);
+}
+
 /* A group that vanished is made again where this listener stood, or at the start of a stream that is new too
  * (S18). */
 static int recreate(const listener *l, source *s, group *g, transaction *t)
@@ -220,7 +227,7 @@ static int recreate(const listener *l, source *s, group *g, transaction *t)
     s->made = state.made;
     if (result == 0) /* it may be new: then it is to be this one */
         result = stream_put(t->txn, table_of(t), s->stream, slice_of(s->name), &state);
-    return result;
+    return result ? result : enter(l, s, t);
 }
 
 static int take_source(listener *l, source *s, size_t max, transaction *t, MDB_cursor *cursor)
@@ -425,6 +432,7 @@ static lb_status fetch(void *self, size_t max, int64_t deadline_ns, const lb_eve
             break;
         if (store_sweep_due(s))
             store_sweep(s);
+        presence_sweep_if_due(s, l->bus->options.group_ttl_ms);
         if (next_ns)
             wake_set_wait(&l->wake, next_ns < deadline_ns ? next_ns : deadline_ns);
     }
@@ -558,6 +566,8 @@ static lb_status create_groups(listener *l, store *s, int64_t deadline_ns, lb_er
             if (result == 0 && status == LB_OK)
                 result = group_put(t.txn, table_of(&t), at->stream, at->group, slice_of(l->group), &g);
         }
+        if (result == 0 && status == LB_OK)
+            result = enter(l, at, &t);
         at->delivered = g.cursor;
     }
     if (status != LB_OK) {
@@ -583,6 +593,7 @@ static lb_status listen(void *self, const lb_listener_config *config, int64_t de
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
     l->bus = bus;
     l->owner = unique_number();
+    l->temporary = config->temporary;
     status = take_config(l, config, error);
     if (status == LB_OK)
         status = create_groups(l, s, deadline_ns, error);
@@ -595,20 +606,21 @@ static lb_status listen(void *self, const lb_listener_config *config, int64_t de
     return status;
 }
 
-static lb_status remove_groups(listener *l, lb_error *error)
+/* Writes the acknowledgements that wait, and takes this listener, or its groups, from the store. */
+static lb_status leave(listener *l, bool forget, lb_error *error)
 {
-    store *s;
+    store *s = __atomic_load_n(&l->bus->store, __ATOMIC_ACQUIRE);
     transaction t;
-    int64_t deadline = clock_in_ms(CLOSE_MS);
-    int result = 0;
-    lb_status status = local_store(l->bus, deadline, &s, error);
-    if (status == LB_OK)
-        status = write_begin(s, STORE_EVENTS, 0, deadline, &t, error);
+    if (!s || store_gone(s))
+        return LB_OK;
+    lb_status status = write_begin(s, STORE_EVENTS, 0, clock_in_ms(CLOSE_MS), &t, error);
     if (status != LB_OK)
         return status;
+    int result = write_done(l, &t);
     for (const source *at = l->sources; at < l->sources + l->source_count && result == 0; at++)
-        result = group_remove(t.txn, table_of(&t), at->stream, at->group);
-    return write_end(&t, result, "removing groups", error);
+        result = forget ? group_remove(t.txn, table_of(&t), at->stream, at->group)
+                        : presence_leave(t.txn, table_of(&t), at->stream, at->group, l->owner);
+    return write_end(&t, result, "closing a listener", error);
 }
 
 static void unlisten(void *self, bool forget)
@@ -617,7 +629,7 @@ static void unlisten(void *self, bool forget)
     lb_error error = {0};
     if (!l)
         return;
-    if ((forget ? remove_groups(l, &error) : flush(l, clock_in_ms(CLOSE_MS), &error)) != LB_OK)
+    if (leave(l, forget, &error) != LB_OK)
         lb_log(LB_LOG_WARNING, "%s: closing: %s", l->group, error.message);
     free_listener(l);
 }

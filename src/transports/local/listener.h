@@ -27,6 +27,7 @@ typedef struct given {
 typedef struct listener {
     local_bus *bus;
     char *group, *consumer, *since;
+    bool temporary;
     lb_slice *api_names, *event_names; /* pairs */
     size_t pairs;
     source *sources;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "doctor.h"
 #include "instance.h"
 
 lb_status local_store(local_bus *l, int64_t deadline_ns, store **s, lb_error *error)
@@ -91,4 +92,5 @@ const lb_transport local_transport = {
     .result = &local_results,
     .event = &local_events,
     .schema = &local_schemas,
+    .diagnose = local_diagnose,
 };

@@ -16,6 +16,7 @@
 #include "check.h"
 #include "folder.h"
 #include "key.h"
+#include "presence.h"
 #include "stream.h"
 
 enum { MOST_READERS = 4096 };
@@ -63,9 +64,10 @@ static lb_status check_identity(store *s, store_part part, const MDB_val *v, lb_
     if (id.format < 1)
         return lb_error_set(error, LB_MALFORMED, "%s/%s: damaged: format %u", s->path, d->name, id.format);
     if (id.format < STORE_FORMAT)
-        return lb_error_set(error, LB_UNSUPPORTED,
-                            "%s/%s: made by an older Lightbus (format %u; this one knows %d): remove the folder",
-                            s->path, d->name, id.format, STORE_FORMAT);
+        return lb_error_set(
+            error, LB_UNSUPPORTED,
+            "%s/%s: made by an older Lightbus (format %u; this one knows %d): remove the folder", s->path,
+            d->name, id.format, STORE_FORMAT);
     if (part == STORE_EVENTS && id.durable)
         atomic_store(&s->shared->durable, 1);
     return LB_OK;
@@ -141,7 +143,6 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     database *d = &s->parts[part];
     char path[PATH_MAX + 32], lock[PATH_MAX + 40];
     struct stat about;
-    int stale;
     file_path(s, d->name, path);
     snprintf(lock, sizeof lock, "%s-lock", path);
     bool is_new = stat(path, &about) != 0 || about.st_size == 0;
@@ -170,7 +171,7 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     mdb_env_stat(d->env, &stat_of_env);
     d->map_size = info.me_mapsize;
     d->page_size = stat_of_env.ms_psize;
-    mdb_reader_check(d->env, &stale);
+    mdb_reader_check(d->env, &d->stale);
     bool empty = false;
     lb_status status = identify(s, part, &empty, error);
     return status == LB_OK && empty ? mark(s, part, error) : status;
@@ -202,6 +203,13 @@ static lb_status make_guards(struct wake_file *w, lb_error *error)
     return result ? lb_error_set(error, LB_SYSTEM, "a mutex between processes: %s", strerror(result)) : LB_OK;
 }
 
+static lb_status check_way(const store *s, lb_error *error)
+{
+    lb_error why = {0};
+    lb_status status = wake_table_check(s->wake, &why);
+    return status == LB_OK ? LB_OK : lb_error_set(error, status, "%s: %s", s->path, why.message);
+}
+
 /* Maps it. We are alone, or it was written by somebody of the same format. */
 static lb_status map_wake_file(store *s, bool alone, lb_error *error)
 {
@@ -218,10 +226,10 @@ static lb_status map_wake_file(store *s, bool alone, lb_error *error)
         return lb_error_set(error, LB_SYSTEM, "%s/wake: mmap: %s", s->path, strerror(errno));
     s->shared = at;
     s->wake = &s->shared->table;
-    if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != STORE_FORMAT))
+    if (!alone && (memcmp(s->shared->head.magic, wake_magic, 8) != 0 || s->shared->head.format != WAKE_FORMAT))
         return lb_error_set(error, LB_UNSUPPORTED, "%s/wake: of format %u, and in use; this Lightbus knows %d",
-                            s->path, s->shared->head.format, STORE_FORMAT);
-    return LB_OK;
+                            s->path, s->shared->head.format, WAKE_FORMAT);
+    return alone ? LB_OK : check_way(s, error);
 }
 
 static bool same_boot(const store *s, const char boot[40])
@@ -267,8 +275,11 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
         return status;
     memset(s->shared, 0, sizeof *s->shared);
     memcpy(s->shared->head.boot, boot, 40);
-    s->shared->head.format = STORE_FORMAT;
+    s->shared->head.format = WAKE_FORMAT;
+    s->shared->groups_swept_at = clock_now();
     status = make_guards(s->shared, error);
+    if (status == LB_OK)
+        status = wake_table_init(s->wake, error);
     memcpy(s->shared->head.magic, wake_magic, 8);
     return status;
 }
@@ -349,6 +360,8 @@ static lb_status open_files(store *s, const local_options *o, bool must_be_alone
         status = store_set_durable(s, error);
     if (status == LB_OK && rebooted)
         status = streams_end_leases(s, error);
+    if (status == LB_OK && alone)
+        status = presence_begin(s, error);
     if (status == LB_OK && flock(s->wake_fd, LOCK_SH) != 0)
         status = lb_error_set(error, LB_SYSTEM, "%s/wake: flock: %s", s->path, strerror(errno));
     return status;

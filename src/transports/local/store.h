@@ -2,7 +2,7 @@
  *
  *     events, events-lock   LMDB: streams, groups, pending entries, dead letters
  *     calls, calls-lock     LMDB: calls, results, schemas; forgotten when the machine restarts
- *     wake                  mapped: the guards of the two databases, and futex words (wake.h)
+ *     wake                  mapped: the guards of the two databases, and what threads sleep on (wake.h)
  *     open                  locked while a process opens the folder
  *
  * Each database is one table; the first byte of a key tells what its record is. Only who holds a database's
@@ -24,9 +24,10 @@
 #include "url.h"
 #include "wake.h"
 
-enum { STORE_FORMAT = 2 };
+enum { STORE_FORMAT = 2, WAKE_FORMAT = 2 }; /* of the databases, of the mapped file */
 typedef enum store_part { STORE_EVENTS, STORE_CALLS } store_part;
 enum { STORE_PARTS = 2 };
+#define STORE_RESERVE (UINT64_C(1) << 20) /* bytes kept for those who take away */
 /* How long to wait for a guard, whatever the deadline: a short one does not make a busy moment an error. */
 enum { GUARD_LEAST_MS = 1000, GUARD_MOST_MS = 10000 };
 
@@ -37,7 +38,9 @@ typedef struct database {
     int fd;
     size_t page_size;
     uint64_t map_size;
-    uint64_t allocated; /* bytes of the file known to be there; under the guard */
+    int stale;                 /* readers of killed processes, cleared away when it was opened */
+    uint64_t allocated;        /* bytes of the file known to be there; under the guard */
+    _Atomic int64_t looked_ns; /* when its size was looked at last, on the coarse clock */
 } database;
 
 struct wake_head {
@@ -50,8 +53,9 @@ struct wake_head {
 struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
-    _Atomic int64_t sweep_at;
-    atomic_bool gone; /* somebody has removed the folder: it is to be opened again */
+    _Atomic int64_t sweep_at, groups_swept_at;
+    _Atomic uint64_t sizes[STORE_PARTS]; /* of the files, as seen last */
+    atomic_bool gone;                    /* somebody has removed the folder: it is to be opened again */
     struct guard {
         pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
         wake_word released;

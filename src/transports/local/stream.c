@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "../../base/clock.h"
+#include "../../base/date.h"
 #include "record.h"
 
 /* ---- Native ids ------------------------------------------------------------------------------------- */
@@ -149,50 +150,6 @@ int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_sl
 
 /* ---- Positions -------------------------------------------------------------------------------------- */
 
-bool time_parse(const char *text, int64_t *ms)
-{
-    int year, month, day, hour = 0, minute = 0, second = 0, used = 0, zone_hour, zone_minute;
-    double fraction = 0;
-    if (sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &used) != 3 || used != 10)
-        return false;
-    text += used;
-    if (*text == 'T' || *text == ' ') {
-        if (sscanf(++text, "%2d:%2d%n", &hour, &minute, &used) != 2)
-            return false;
-        text += used;
-        if (*text == ':') {
-            if (sscanf(++text, "%2d%n", &second, &used) != 1)
-                return false;
-            text += used;
-        }
-        if (*text == '.') {
-            char *end;
-            fraction = strtod(text, &end);
-            text = end;
-        }
-    }
-    int64_t offset_s = 0;
-    if (*text == '+' || *text == '-') {
-        int sign = *text == '-' ? -1 : 1;
-        if (sscanf(++text, "%2d:%2d%n", &zone_hour, &zone_minute, &used) != 2)
-            return false;
-        offset_s = sign * (zone_hour * 3600 + zone_minute * 60);
-        text += used;
-    } else if (*text == 'Z') {
-        text++;
-    }
-    if (*text || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
-        return false;
-    struct tm t = {.tm_year = year - 1900,
-                   .tm_mon = month - 1,
-                   .tm_mday = day,
-                   .tm_hour = hour,
-                   .tm_min = minute,
-                   .tm_sec = second};
-    *ms = ((int64_t)timegm(&t) - offset_s) * 1000 + (int64_t)(fraction * 1000 + 0.0005);
-    return true;
-}
-
 static int entry_time(const transaction *t, uint64_t id, uint64_t number, int64_t *ms)
 {
     entry found = {.time_ms = 0};
@@ -230,7 +187,7 @@ lb_status stream_position(const transaction *t, uint64_t id, const stream *s, co
         *cursor = s->last;
     } else if (strcmp(since, "0") == 0) {
         *cursor = s->first - 1;
-    } else if (native_id_parse(slice_of(since), &ms, &number) || time_parse(since, &ms)) {
+    } else if (native_id_parse(slice_of(since), &ms, &number) || iso8601_ms(since, &ms)) {
         bool is_entry =
             number >= s->first && number <= s->last && entry_time(t, id, number, &at) == 0 && at == ms;
         if (is_entry)
@@ -261,22 +218,42 @@ int group_put(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id
     return put_named(txn, table, &k, g, sizeof *g, name);
 }
 
-int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
+int group_count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, int64_t *count)
 {
     MDB_cursor *cursor;
-    key name = key_2(KEY_GROUP, stream_id, group_id), prefix = key_2(KEY_PENDING, stream_id, group_id);
-    MDB_val k = key_val(&name), v;
-    int result = mdb_del(txn, table, &k, NULL);
-    if (result == MDB_NOTFOUND)
-        result = 0;
-    if (result || (result = mdb_cursor_open(txn, table, &cursor)) != 0)
+    key prefix = key_2(KEY_PENDING, stream_id, group_id);
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
         return result;
-    k = key_val(&prefix);
+    *count = 0;
+    result = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    for (; result == 0 && key_within(&k, &prefix); result = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
+        ++*count;
+    mdb_cursor_close(cursor);
+    return result == MDB_NOTFOUND ? 0 : result;
+}
+
+static int remove_within(MDB_txn *txn, MDB_dbi table, key prefix)
+{
+    MDB_cursor *cursor;
+    MDB_val k = key_val(&prefix), v;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
     for (int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
          more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
         result = mdb_cursor_del(cursor, 0);
     mdb_cursor_close(cursor);
     return result;
+}
+
+int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
+{
+    int result = remove_within(txn, table, key_2(KEY_GROUP, stream_id, group_id));
+    if (result == 0)
+        result = remove_within(txn, table, key_2(KEY_LISTENER, stream_id, group_id));
+    return result ? result : remove_within(txn, table, key_2(KEY_PENDING, stream_id, group_id));
 }
 
 /* ---- Pending entries -------------------------------------------------------------------------------- */

@@ -57,7 +57,8 @@ lb_status stream_position(const transaction *t, uint64_t id, const stream *s, co
 int group_get(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, group *g);
 int group_put(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, lb_slice name,
               const group *g);
-/* Removes the group with its pending entries. */
+int group_count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, int64_t *count);
+/* Removes the group with its pending entries and its listeners' records. */
 int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id);
 
 /* False: the record is damaged. */
@@ -69,8 +70,6 @@ int64_t wall_clock_ms(void);
 /* The machine has been started again since: all leases are over. */
 lb_status streams_end_leases(store *s, lb_error *error);
 
-/* 2026-11-22[T14:00[:05[.123]][Z|+01:00]], UTC where no zone is given. */
-bool time_parse(const char *text, int64_t *ms);
 /* "MILLISECONDS-NUMBER" */
 size_t native_id_text(char out[NATIVE_ID_SIZE], int64_t time_ms, uint64_t number);
 bool native_id_parse(lb_slice text, int64_t *time_ms, uint64_t *number);

@@ -15,7 +15,6 @@ enum {
     SWEEP_MS = 5000,
     SWEEP_MOST = 20000,
 };
-#define RESERVE (UINT64_C(1) << 20) /* bytes kept for those who take away */
 
 /* ---- Failures --------------------------------------------------------------------------------------- */
 
@@ -75,7 +74,7 @@ uint64_t unique_number(void)
 /* ---- Guards ----------------------------------------------------------------------------------------- */
 
 /* Tries again after each release. A holder that was killed releases nothing: it is found by trying. */
-static int lock_until(struct guard *g, int64_t until_ns)
+static int lock_until(store *s, struct guard *g, int64_t until_ns)
 {
     int result;
     for (;;) {
@@ -84,7 +83,7 @@ static int lock_until(struct guard *g, int64_t until_ns)
         int64_t look_again = clock_in_ms(GUARD_LOOK_MS);
         if (result != EBUSY || clock_now() >= until_ns)
             return result;
-        wake_word_wait(&g->released, seen, look_again < until_ns ? look_again : until_ns);
+        wake_word_wait(s->wake, &g->released, seen, look_again < until_ns ? look_again : until_ns);
     }
 }
 
@@ -94,7 +93,7 @@ static lb_status guard_lock(store *s, store_part part, int64_t deadline_ns, lb_e
     int result = pthread_mutex_trylock(&g->mutex);
     if (result == EBUSY) {
         int64_t least = clock_in_ms(GUARD_LEAST_MS), most = clock_in_ms(GUARD_MOST_MS);
-        result = lock_until(g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
+        result = lock_until(s, g, deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns);
     }
     if (result == EOWNERDEAD) /* LMDB drops what it had begun */
         result = pthread_mutex_consistent(&g->mutex);
@@ -114,7 +113,38 @@ static void guard_unlock(store *s, store_part part)
 {
     struct guard *g = &s->shared->guards[part];
     pthread_mutex_unlock(&g->mutex);
-    wake_word_wake(&g->released, 1);
+    wake_word_wake(s->wake, &g->released, 1);
+}
+
+/* ---- Truncation ------------------------------------------------------------------------------------- */
+
+static void note_size(store *s, store_part part, uint64_t size)
+{
+    uint64_t known = atomic_load(&s->shared->sizes[part]);
+    while (size > known && !atomic_compare_exchange_weak(&s->shared->sizes[part], &known, size))
+        ;
+}
+
+/* Files of the bus only grow: one that is shorter than it was is somebody else's work, and whoever reads the
+ * mapped pages that are gone is killed by SIGBUS. Looked at once in some milliseconds, since that takes a
+ * system call.
+ */
+static lb_status check_size(store *s, store_part part, lb_error *error)
+{
+    database *d = &s->parts[part];
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    int64_t now = (int64_t)t.tv_sec * CLOCK_SECOND + t.tv_nsec;
+    if (now == atomic_load_explicit(&d->looked_ns, memory_order_relaxed))
+        return LB_OK;
+    struct stat about;
+    uint64_t known = atomic_load(&s->shared->sizes[part]); /* before looking: it may be growing */
+    if (fstat(d->fd, &about) != 0 || (uint64_t)about.st_size < known)
+        return lb_error_set(error, LB_MALFORMED, "%s/%s: truncated while in use: end all processes that use it",
+                            s->path, d->name);
+    note_size(s, part, (uint64_t)about.st_size);
+    atomic_store_explicit(&d->looked_ns, now, memory_order_relaxed);
+    return LB_OK;
 }
 
 /* ---- Room ------------------------------------------------------------------------------------------- */
@@ -138,12 +168,13 @@ static uint64_t count_free_pages(MDB_txn *txn)
 
 /* Sees to it that the file has room for so much and the reserve behind its last page, or holds enough free
  * pages. The guard is held. 0, or what is to be said of it. */
-static int make_room(database *d, MDB_txn *txn, size_t bytes)
+static int make_room(store *s, store_part part, MDB_txn *txn, size_t bytes)
 {
+    database *d = &s->parts[part];
     MDB_envinfo info;
     struct stat about;
     mdb_env_info(d->env, &info);
-    uint64_t used = (info.me_last_pgno + 1) * d->page_size, add = 2 * (uint64_t)bytes + RESERVE,
+    uint64_t used = (info.me_last_pgno + 1) * d->page_size, add = 2 * (uint64_t)bytes + STORE_RESERVE,
              need = used + add;
     if (need <= d->allocated)
         return 0;
@@ -154,12 +185,13 @@ static int make_room(database *d, MDB_txn *txn, size_t bytes)
     int stale, result = MDB_MAP_FULL;
     mdb_reader_check(d->env, &stale); /* one that was killed keeps pages from being used again */
     if (need <= d->map_size) {
-        uint64_t more = need / 8 < RESERVE ? RESERVE : need / 8, target = need + more;
+        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8, target = need + more;
         if (target > d->map_size)
             target = d->map_size;
         result = fallocate(d->fd, 0, (off_t)d->allocated, (off_t)(target - d->allocated)) == 0 ? 0 : errno;
         if (result == 0)
             d->allocated = target;
+        note_size(s, part, d->allocated);
         if (result == EOPNOTSUPP)
             result = 0; /* no reserve then */
     }
@@ -183,9 +215,14 @@ lb_status write_begin(store *s, store_part part, size_t room, int64_t deadline_n
     lb_status status = guard_lock(s, part, deadline_ns, error);
     if (status != LB_OK)
         return status;
+    status = check_size(s, part, error);
+    if (status != LB_OK) {
+        guard_unlock(s, part);
+        return status;
+    }
     int result = mdb_txn_begin(d->env, NULL, 0, &t->txn);
     if (result == 0 && room) {
-        result = make_room(d, t->txn, room);
+        result = make_room(s, part, t->txn, room);
         if (result) {
             mdb_txn_abort(t->txn);
             t->txn = NULL;
@@ -244,6 +281,9 @@ static void view_drop(view *v)
 lb_status view_begin(view *v, store *s, store_part part, lb_error *error)
 {
     int result = -1, stale;
+    lb_status status = check_size(s, part, error);
+    if (status != LB_OK)
+        return status;
     if (v->txn && v->store == s && v->generation == fork_generation())
         result = mdb_txn_renew(v->txn);
     if (result)

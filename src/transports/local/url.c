@@ -33,6 +33,7 @@ static const option_row option_rows[] = {
     {"max_message_size", OPTION_COUNT, AT(max_message_size), 1024, 512.0 * 1024 * 1024, NULL, NULL},
     {"max_size", OPTION_COUNT, AT(max_size), 4.0 * 1024 * 1024, 1e15, NULL, NULL},
     {"result_ttl", OPTION_SECONDS, AT(result_ttl_ms), 1, 365 * DAY, NULL, NULL},
+    {"group_ttl", OPTION_SECONDS, AT(group_ttl_ms), 0, 3650 * DAY, NULL, NULL},
     {"stream_use", OPTION_CHOICE, AT(stream_per_event), 0, 0, "per_api", "per_event"},
     {"durability", OPTION_CHOICE, AT(durable), 0, 0, "process", "disk"},
     {"access", OPTION_CHOICE, AT(group_access), 0, 0, "user", "group"},
@@ -213,6 +214,7 @@ lb_status local_options_parse(local_options *options, const char *url, lb_error 
         .max_message_size = 16 * 1024 * 1024,
         .max_size = INT64_C(8) * 1024 * 1024 * 1024,
         .result_ttl_ms = 60 * 1000,
+        .group_ttl_ms = INT64_C(30) * 24 * 3600 * 1000,
     };
     if (strncmp(url, "local:", 6) != 0)
         return lb_error_set(error, LB_CONFIG, "expected a URL that begins with local:, got \"%.100s\"", url);

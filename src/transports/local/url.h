@@ -15,6 +15,7 @@ typedef struct local_options {
     int64_t max_message_size;  /* bytes */
     int64_t max_size;          /* of the data of a new folder, in bytes */
     int64_t result_ttl_ms;
+    int64_t group_ttl_ms; /* how long a group is kept without a listener; 0: for ever */
     int stream_per_event;
     int durable;      /* each fire is on the disk when it returns */
     int group_access; /* the folder is open to its group */

@@ -1,39 +1,88 @@
-/* Waking across processes. See wake.h. */
+/* Waking across processes: generations, and what waits for them. See wake.h. */
 #include "wake.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "../../base/clock.h"
+#include "wake_way.h"
 
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449
+/* By the number in the table. */
+static const wake_way *const ways[] = {
+#ifdef WAKE_HAS_FUTEX
+    [0] = &wake_by_futex,
 #endif
-
-/* As the kernel wants it (Linux 5.16). */
-struct wait_item {
-    uint64_t value, address;
-    uint32_t flags, reserved;
+    [1] = &wake_by_semaphore,
 };
-enum { WORD_OF_32_BITS = 2 };
+static const char *const way_names[] = {"futex", "semaphore"};
+enum { WAYS = 2 };
 
-void wake_word_wake(wake_word *w, int waiters)
+/* ---- Ways ------------------------------------------------------------------------------------------- */
+
+static const wake_way *way_of(const wake_table *t) { return ways[t->way % WAYS]; }
+
+/* The one that the environment asks for; WAYS: whichever there is. */
+static lb_status wanted_way(uint32_t *way, lb_error *error)
+{
+    const char *name = getenv("LIGHTBUS_WAKING");
+    *way = 0;
+    while (*way < WAYS && (!name || !ways[*way] || strcmp(name, ways[*way]->name) != 0))
+        ++*way;
+    return !name || *way < WAYS
+               ? LB_OK
+               : lb_error_set(error, LB_CONFIG, "LIGHTBUS_WAKING: expected %s\"semaphore\", got \"%.40s\"",
+                              ways[0] ? "\"futex\" or " : "", name);
+}
+
+lb_status wake_table_init(wake_table *t, lb_error *error)
+{
+    lb_status status = wanted_way(&t->way, error);
+    if (status != LB_OK)
+        return status;
+    if (t->way == WAYS)
+        t->way = ways[0] ? 0 : 1;
+    return way_of(t)->init(t) ? LB_OK
+                              : lb_error_set(error, LB_UNSUPPORTED, "a %s between processes: %s",
+                                             way_of(t)->name, strerror(errno));
+}
+
+lb_status wake_table_check(const wake_table *t, lb_error *error)
+{
+    uint32_t wanted;
+    lb_status status = wanted_way(&wanted, error);
+    if (status != LB_OK)
+        return status;
+    if (t->way < WAYS && ways[t->way] && (wanted == WAYS || wanted == t->way))
+        return LB_OK;
+    return lb_error_set(
+        error, LB_UNSUPPORTED,
+        "the processes that use it wake each other by %s, this one can do so by %s alone: expected "
+        "the same build and the same LIGHTBUS_WAKING for all",
+        way_names[t->way % WAYS], way_names[wanted < WAYS ? wanted : 1]);
+}
+
+/* ---- Words ------------------------------------------------------------------------------------------ */
+
+void wake_word_wake(wake_table *t, wake_word *w, int waiters)
 {
     atomic_fetch_add(&w->generation, 1);
     if (atomic_load(&w->waiters))
-        syscall(SYS_futex, &w->generation, FUTEX_WAKE, waiters, NULL, NULL, 0);
+        way_of(t)->wake(t, w, waiters);
+}
+
+void wake_word_wait(wake_table *t, wake_word *w, uint32_t seen, int64_t until_ns)
+{
+    way_of(t)->wait_word(w, seen, until_ns);
 }
 
 void wake_up(wake_table *t, uint64_t what, int waiters)
 {
-    wake_word_wake(wake_word_of(t, what), waiters);
+    wake_word_wake(t, wake_word_of(t, what), waiters);
     if (atomic_load(&t->any.waiters))
-        wake_word_wake(&t->any, WAKE_ALL);
+        wake_word_wake(t, &t->any, WAKE_ALL);
 }
+
+/* ---- Sets ------------------------------------------------------------------------------------------- */
 
 bool wake_set_init(wake_set *s, const uint64_t *what, size_t count)
 {
@@ -49,12 +98,13 @@ bool wake_set_init(wake_set *s, const uint64_t *what, size_t count)
         s->words[j] = word;
         s->count += j == s->count;
     }
-    s->any = s->count > WAKE_MOST_WORDS;
     return true;
 }
 
 void wake_set_free(wake_set *s)
 {
+    if (s->slot)
+        way_of(s->table)->leave(s);
     free(s->words);
     free(s->seen);
     s->words = s->seen = NULL;
@@ -62,43 +112,15 @@ void wake_set_free(wake_set *s)
 
 void wake_set_look(wake_set *s, wake_table *t)
 {
+    if (s->slot && s->table != t)
+        way_of(s->table)->leave(s);
     __atomic_store_n(&s->table, t, __ATOMIC_RELEASE); /* wake_set_interrupt reads it on another thread */
     s->seen_any = atomic_load(&t->any.generation);
     for (size_t i = 0; i < s->count; i++)
         s->seen[i] = atomic_load(&t->words[s->words[i]].generation);
 }
 
-static struct timespec absolute(int64_t ns)
-{
-    return (struct timespec){.tv_sec = ns / CLOCK_SECOND, .tv_nsec = ns % CLOCK_SECOND};
-}
-
-void wake_word_wait(wake_word *w, uint32_t seen, int64_t until_ns)
-{
-    struct timespec until = absolute(until_ns);
-    atomic_fetch_add(&w->waiters, 1);
-    syscall(SYS_futex, &w->generation, FUTEX_WAIT_BITSET, seen, &until, NULL, FUTEX_BITSET_MATCH_ANY);
-    atomic_fetch_sub(&w->waiters, 1);
-}
-
-/* False: this kernel cannot wait for several words. */
-static bool words_wait(wake_set *s, int64_t until_ns)
-{
-    struct wait_item items[WAKE_MOST_WORDS];
-    struct timespec until = absolute(until_ns);
-    for (size_t i = 0; i < s->count; i++) {
-        wake_word *w = &s->table->words[s->words[i]];
-        items[i] = (struct wait_item){s->seen[i], (uintptr_t)&w->generation, WORD_OF_32_BITS, 0};
-        atomic_fetch_add(&w->waiters, 1);
-    }
-    long woken = syscall(SYS_futex_waitv, items, (unsigned)s->count, 0, &until, CLOCK_MONOTONIC);
-    bool known = woken >= 0 || errno != ENOSYS;
-    for (size_t i = 0; i < s->count; i++)
-        atomic_fetch_sub(&s->table->words[s->words[i]].waiters, 1);
-    return known;
-}
-
-static bool happened(const wake_set *s)
+bool wake_set_happened(const wake_set *s)
 {
     bool changed = s->any && atomic_load(&s->table->any.generation) != s->seen_any;
     for (size_t i = 0; i < s->count && !changed; i++)
@@ -109,14 +131,8 @@ static bool happened(const wake_set *s)
 bool wake_set_wait(wake_set *s, int64_t deadline_ns)
 {
     int64_t longest = clock_in_ms(WAKE_LONGEST_MS);
-    int64_t until = deadline_ns < longest ? deadline_ns : longest;
-    if (!s->any && s->count == 1)
-        wake_word_wait(&s->table->words[s->words[0]], s->seen[0], until);
-    else if (!s->any)
-        s->any = !words_wait(s, until);
-    else
-        wake_word_wait(&s->table->any, s->seen_any, until);
-    return happened(s);
+    way_of(s->table)->wait(s, deadline_ns < longest ? deadline_ns : longest);
+    return wake_set_happened(s);
 }
 
 void wake_set_interrupt(wake_set *s)
@@ -125,9 +141,9 @@ void wake_set_interrupt(wake_set *s)
     atomic_store(&s->interrupted, true);
     wake_table *t = __atomic_load_n(&s->table, __ATOMIC_ACQUIRE);
     if (t) {
-        wake_word_wake(&t->words[s->words[0]], WAKE_ALL);
+        wake_word_wake(t, &t->words[s->words[0]], WAKE_ALL);
         if (atomic_load(&t->any.waiters))
-            wake_word_wake(&t->any, WAKE_ALL);
+            wake_word_wake(t, &t->any, WAKE_ALL);
     }
     errno = number;
 }
@@ -143,6 +159,6 @@ void wake_set_pass_on(wake_set *s)
     for (size_t i = 0; i < s->count; i++) {
         wake_word *w = &s->table->words[s->words[i]];
         if (atomic_load(&w->waiters))
-            syscall(SYS_futex, &w->generation, FUTEX_WAKE, 1, NULL, NULL, 0);
+            way_of(s->table)->wake(s->table, w, 1);
     }
 }

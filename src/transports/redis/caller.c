@@ -17,13 +17,13 @@
 
 #include "codec.h"
 #include "instance.h"
+#include "limit.h"
 #include "pop.h"
 #include "push.h"
 
 enum { RESULTS_MOST = 256, KEEP_ARENA = 256 * 1024, WITHDRAW_MS = 200, REPLY_OF_SET = 5, REPLY_OF_PUSH = 4 };
 
-#define EXPIRY_PREFIX "rpc_expiry_key:"
-#define QUEUE_SUFFIX  ":rpc_queue"
+#define QUEUE_SUFFIX ":rpc_queue"
 
 typedef struct refusal {
     struct refusal *next;
@@ -224,19 +224,22 @@ static bool all_answered(const answers *a, const push_queue *q) { return a->push
 static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const reply *r, bool tell,
                         lb_error *error)
 {
-    size_t start = a->sets < q->count ? a->sets : a->pushes;
-    size_t end = a->sets < q->count ? start + 1 : push_run(q, start, q->count);
-    if (a->sets < q->count)
-        a->sets = end;
-    else
-        a->pushes = end;
-    if (!reply_is_error(r))
+    bool pushed = a->sets == q->count;
+    size_t start = pushed ? a->pushes : a->sets, end = pushed ? push_run(q, start, q->count) : start + 1;
+    lb_error why = {0};
+    *(pushed ? &a->pushes : &a->sets) = end;
+    if (reply_is_error(r))
+        conn_reply_error(from, r, "the call was refused", &why);
+    else if (pushed)
+        limit_enforce(c->redis, q, start, end, reply_integer(r), &why);
+    if (why.status == LB_OK)
         return;
-    lb_status status = conn_reply_error(from, r, "the call was refused", error);
+    *error = why;
     for (size_t i = start; i < end; i++) {
-        if (!q->items[i].refused && tell)
-            refuse(c, push_id(q, &q->items[i]), status, error->message);
-        q->items[i].refused = true;
+        bool was = q->items[i].refused;
+        q->items[i].refused |= reply_is_error(r);
+        if (q->items[i].refused && tell && !(was && reply_is_error(r)))
+            refuse(c, push_id(q, &q->items[i]), why.status, why.message);
     }
 }
 

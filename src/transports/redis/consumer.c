@@ -1,9 +1,14 @@
 /* The side that is called: takes calls from the queues of some APIs, sends the results.
  *
- * One connection per consumer. The results of the last batch share a write with the next pop. Invariants: a
- * call is given out only after its expiry key was deleted by us (S2); one that was popped is given out or
- * dropped, never lost by an interrupt. A result stays in `results` until the server has answered to its push,
- * or to the pop that follows it: a new connection sends it again, which does no harm.
+ * One connection per consumer. The results of the last batch share a write with the next pop. Invariants: one
+ * that was popped is given out or dropped, never lost by an interrupt. A result stays in `results` until the
+ * server has answered to its push, or to the pop that follows it: a new connection sends it again, which does
+ * no harm.
+ *
+ * A call that may have expired is given out only after its expiry key was deleted by us (S2). No key lives
+ * shorter than a millisecond, so a call that was pushed less than that ago lives: its key is deleted with the
+ * next write, which saves a round trip. That it is so young follows from `empty_ns`: a pop that took all there
+ * was left an empty queue, at the earliest when it was sent; what is in the queue now was pushed after that.
  *
  * Answers to pushes cost the server a write and us a read for each call, and tell nothing unless the push
  * failed. So they are asked for (`quiet` is false) only when the last one is some time ago: that the server is
@@ -16,10 +21,14 @@
 #include "pop.h"
 #include "push.h"
 
-enum { KEEP_ARENA = 256 * 1024, REPLY_LEAST = 4 };
+enum {
+    KEEP_ARENA = 256 * 1024,
+    REPLY_LEAST = 4,
+    WATCHED_MOST = 16, /* queues; with more, to keep the times costs more than it saves */
+};
 
-#define QUIET_NS      (100 * CLOCK_MS) /* so long after a push was answered well, others are not answered */
-#define EXPIRY_PREFIX "rpc_expiry_key:"
+#define YOUNG_NS CLOCK_MS         /* the shortest life of an expiry key */
+#define QUIET_NS (100 * CLOCK_MS) /* so long after a push was answered well, others are not answered */
 
 typedef struct consumer {
     wakeable w;  /* first: interrupt is given a pointer to it */
@@ -29,12 +38,18 @@ typedef struct consumer {
     size_t written;  /* results in the write whose answers are outstanding */
     size_t answered; /* of these */
     bool expire_next;
-    size_t unasked;    /* answers in the last write that come only where CLIENT REPLY is refused */
-    size_t to_skip;    /* such answers still to come */
-    int64_t heard_ns;  /* when a push was last answered well */
-    unsigned heard_on; /* and on which connection */
+    buffer spent; /* keys to delete with the next write, as arguments of a command */
+    size_t spent_count;
+    int64_t empty_ns[WATCHED_MOST]; /* of each queue: no call in it was pushed before */
+    unsigned empty_on;              /* the connection on which that was seen */
+    bool fresh;                     /* the calls popped live: they were pushed a moment ago */
+    size_t unasked;                 /* answers in the last write that come only where CLIENT REPLY is refused */
+    size_t to_skip;                 /* answers still to come that tell nothing */
+    int64_t heard_ns;               /* when a push was last answered well */
+    unsigned heard_on;              /* and on which connection */
     unsigned pop_replies, pop_index; /* outstanding while pop_index < pop_replies */
-    int64_t pop_until_ns;
+    size_t pop_most;                 /* calls that it asked for */
+    int64_t pop_sent_ns, pop_until_ns;
     const reply **popped; /* the blobs of the batch */
     size_t popped_count, popped_capacity;
     arena arena; /* the calls given out */
@@ -49,6 +64,7 @@ static void free_consumer(consumer *c)
     free(c->keys);
     free(c->popped);
     push_free(&c->results);
+    buffer_free(&c->spent);
     arena_free(&c->arena);
     free(c);
 }
@@ -140,14 +156,35 @@ static void log_refused(conn *c, const push_queue *q, size_t start, size_t end, 
     }
 }
 
-/* Sends results at once, on the control connection. */
-static lb_status send_results_now(redis *r, push_queue *q, int64_t deadline_ns, lb_error *error)
+/* Deletes the keys of calls that were given out. If the connection breaks, they expire. Returns the number of
+ * replies, as write_results does. */
+static size_t write_spent(consumer *c, conn *to, bool quiet)
+{
+    size_t replies = 0;
+    if (c->spent_count && !c->spent.failed) {
+        write_skip(to, quiet);
+        command_begin(&to->out, 1 + c->spent_count);
+        command_str(&to->out, "DEL");
+        buffer_add(&to->out, c->spent.data, c->spent.size);
+        replies = quiet ? 2 : 1;
+    }
+    c->spent.failed = false;
+    c->spent_count = 0;
+    buffer_clear(&c->spent, KEEP_ARENA);
+    return replies;
+}
+
+/* Sends results at once, on the control connection; of a consumer, or of any thread (NULL). */
+static lb_status send_results_now(redis *r, consumer *of, const push_queue *q, int64_t deadline_ns,
+                                  lb_error *error)
 {
     int64_t until = answer_deadline(deadline_ns);
-    conn *c = q->count ? control_lock(r, deadline_ns, error) : NULL;
+    bool some = q->count || (of && of->spent_count);
+    conn *c = some ? control_lock(r, deadline_ns, error) : NULL;
     if (!c)
-        return q->count ? (error ? error->status : LB_TRANSPORT) : LB_OK;
-    size_t replies = write_results(c, q, false);
+        return some ? (error ? error->status : LB_TRANSPORT) : LB_OK;
+    size_t replies = of ? write_spent(of, c, false) : 0;
+    replies += write_results(c, q, false);
     lb_status status = conn_exchange(c, replies, "sending a result", until, NULL, error);
     control_unlock(r);
     return status;
@@ -166,7 +203,7 @@ lb_status results_send(void *self, void *consumer_of_thread, const lb_result_mes
         failed = failed == LB_OK ? status : failed;
     }
     if (!c) {
-        lb_status status = send_results_now(r, &now, deadline_ns, why);
+        lb_status status = send_results_now(r, NULL, &now, deadline_ns, why);
         failed = failed == LB_OK ? status : failed;
         push_free(&now);
     }
@@ -197,8 +234,8 @@ static void results_passed(consumer *c)
     c->written = c->answered = c->unasked = 0;
 }
 
-/* True for a reply that was not to come. */
-static bool skip_unasked(consumer *c, const reply *r)
+/* True for a reply that tells nothing, or was not to come. */
+static bool skip_reply(consumer *c, const reply *r)
 {
     if (c->unasked && reply_is_error_of(r, "NOPERM")) {
         __atomic_store_n(&c->w.conn.features->no_skip, 1, __ATOMIC_RELAXED);
@@ -233,7 +270,7 @@ lb_status consumer_flush(void *self, int64_t deadline_ns, lb_error *error)
     consumer *c = self;
     if (c->written) /* in a write whose answers have not come: the fetch goes on with them */
         return LB_OK;
-    lb_status status = send_results_now(c->w.owner, &c->results, deadline_ns, error);
+    lb_status status = send_results_now(c->w.owner, c, &c->results, deadline_ns, error);
     if (status == LB_OK)
         push_clear(&c->results);
     return status;
@@ -251,7 +288,7 @@ static void forget_outstanding(consumer *c)
     c->unasked = c->to_skip = 0;
 }
 
-/* One write: the results that wait, and the pop. */
+/* One write: what is left of the last batch, and the pop. */
 static lb_status write_pop(consumer *c, size_t max, int64_t deadline_ns, bool wait, lb_error *error)
 {
     conn *k = &c->w.conn;
@@ -259,13 +296,21 @@ static lb_status write_pop(consumer *c, size_t max, int64_t deadline_ns, bool wa
     if (status != LB_OK)
         return status;
     bool quiet = may_be_quiet(c);
-    size_t replies = write_results(k, &c->results, quiet);
+    size_t deleted = write_spent(c, k, quiet), replies = write_results(k, &c->results, quiet);
     if (!quiet)
-        conn_expect(k, replies * REPLY_LEAST + 1); /* and something of the pop's */
-    c->unasked = quiet ? replies : 0;
+        conn_expect(k, (deleted + replies) * REPLY_LEAST);
+    conn_expect(k, 1); /* something of the pop's */
+    c->unasked = quiet ? deleted + replies : 0;
+    c->to_skip = quiet ? 0 : deleted;
     c->written = c->results.count;
     c->answered = quiet ? c->written : 0;
     int64_t now = clock_now(), block = wait ? block_ms(c->w.owner, deadline_ns) : 0;
+    if (c->empty_on != k->serial)
+        memset(c->empty_ns, 0, sizeof c->empty_ns); /* who knows what happened in between */
+    c->empty_on = k->serial;
+    c->fresh = false;
+    c->pop_most = max;
+    c->pop_sent_ns = now;
     c->pop_replies = pop_write(k, (const char *const *)c->keys, c->key_count, POP_LEFT, max, block);
     c->pop_index = 0;
     c->pop_until_ns = now + (block + BLOCK_MARGIN_MS) * CLOCK_MS;
@@ -289,6 +334,23 @@ static bool keep_popped(consumer *c, const reply *messages)
         c->popped[c->popped_count++] = m;
     }
     return true;
+}
+
+/* What the reply of a pop tells: the queues before the one that had calls were empty, and that one is if these
+ * were all. */
+static void note_empty(consumer *c, const reply *r)
+{
+    const reply *name = reply_first(r);
+    size_t from = 0;
+    if (c->key_count > WATCHED_MOST || c->pop_replies != 1)
+        return;
+    while (from < c->key_count && !(name && slice_equal(name->as.text, slice_of(c->keys[from]))))
+        c->empty_ns[from++] = c->pop_sent_ns;
+    if (from == c->key_count)
+        return;
+    c->fresh = clock_now() - c->empty_ns[from] < YOUNG_NS;
+    if (c->popped_count < c->pop_most)
+        c->empty_ns[from] = c->pop_sent_ns;
 }
 
 /* Reads until the pop has been answered; *woken is set when an interrupt had it end early. */
@@ -315,22 +377,35 @@ static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_erro
             forget_outstanding(c);
         if (status != LB_OK)
             return status;
+        if (skip_reply(c, r))
+            continue;
         if (answers_due(c)) {
             note_answer(c, r);
             continue;
         }
-        if (skip_unasked(c, r))
-            continue;
         results_passed(c);
         if (reply_is_error(r))
             status = conn_reply_error(k, r, "taking calls", error);
         else if (!keep_popped(c, pop_messages(r, c->pop_index)))
             status = lb_error_set(error, LB_NO_MEMORY, "out of memory for calls");
+        else
+            note_empty(c, r);
         c->pop_index++;
         if (status != LB_OK)
             return status;
     }
     return LB_OK;
+}
+
+/* The keys of calls that live: they go with the next write. */
+static void spend_keys(consumer *c, const lb_rpc_message *calls, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!calls[i].id.size)
+            continue;
+        command_prefixed(&c->spent, EXPIRY_PREFIX, calls[i].id);
+        c->spent_count++;
+    }
 }
 
 /* Deletes the expiry keys of the calls; those that had none any more are dropped (S2). */
@@ -391,7 +466,10 @@ static lb_status decode_calls(consumer *c, const lb_rpc_message **calls, size_t 
         return lb_error_set(error, LB_NO_MEMORY, "out of memory: %zu calls were lost", n);
     *calls = list;
     *count = n;
-    return claim_calls(c, list, count, error);
+    if (!c->fresh)
+        return claim_calls(c, list, count, error);
+    spend_keys(c, list, n);
+    return LB_OK;
 }
 
 lb_status consumer_fetch(void *self, size_t max, int64_t deadline_ns, const lb_rpc_message **calls,

@@ -2,53 +2,9 @@
  * (S18). */
 #include <lightbus/log.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "../../base/date.h"
 #include "listener.h"
-
-/* YYYY-MM-DD[THH:MM[:SS[.fraction]]][Z|+HH:MM|-HH:MM]; without a zone it is UTC. */
-static bool iso8601_ms(const char *text, uint64_t *ms)
-{
-    struct tm t = {0};
-    int used = 0, fraction_ms = 0, zone_hours = 0, zone_minutes = 0;
-    if (sscanf(text, "%4d-%2d-%2d%n", &t.tm_year, &t.tm_mon, &t.tm_mday, &used) != 3 || used != 10)
-        return false;
-    const char *at = text + used;
-    if (*at == 'T' || *at == ' ') {
-        used = 0;
-        if (sscanf(at + 1, "%2d:%2d%n", &t.tm_hour, &t.tm_min, &used) != 2 || used != 5)
-            return false;
-        at += 1 + used;
-        used = 0;
-        if (*at == ':') {
-            if (sscanf(at + 1, "%2d%n", &t.tm_sec, &used) != 1 || used != 2)
-                return false;
-            at += 1 + used;
-        }
-        if (*at == '.') {
-            int weight = 100;
-            for (at++; *at >= '0' && *at <= '9'; at++, weight /= 10)
-                fraction_ms += (*at - '0') * weight;
-        }
-    }
-    char sign = *at;
-    if (sign == '+' || sign == '-') {
-        used = 0;
-        if (sscanf(at + 1, "%2d:%2d%n", &zone_hours, &zone_minutes, &used) != 2 || used != 5)
-            return false;
-        at += 1 + used;
-    } else if (sign == 'Z') {
-        at++;
-    }
-    bool valid = !*at && t.tm_mon >= 1 && t.tm_mon <= 12 && t.tm_mday >= 1 && t.tm_mday <= 31 &&
-                 t.tm_hour >= 0 && t.tm_hour <= 23 && t.tm_min >= 0 && t.tm_min <= 59 && t.tm_sec >= 0 &&
-                 t.tm_sec <= 60;
-    t.tm_year -= 1900;
-    t.tm_mon--;
-    int64_t seconds = (int64_t)timegm(&t) - (sign == '-' ? -1 : 1) * (zone_hours * 3600 + zone_minutes * 60);
-    *ms = (uint64_t)(seconds * 1000 + fraction_ms);
-    return valid && seconds >= 0;
-}
 
 bool since_id(const char *since, char out[ENTRY_ID_TEXT])
 {
@@ -58,9 +14,10 @@ bool since_id(const char *since, char out[ENTRY_ID_TEXT])
         return true;
     }
     if (!entry_id_parse((lb_slice){since, strlen(since)}, &id)) {
-        id.seq = 0; /* of "2024-05-01" it has taken the month for one */
-        if (!iso8601_ms(since, &id.ms))
+        int64_t ms;
+        if (!iso8601_ms(since, &ms))
             return false;
+        id = (entry_id){(uint64_t)ms, 0};
     }
     entry_id_text(out, id);
     return true;

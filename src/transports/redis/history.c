@@ -8,12 +8,13 @@
 
 #include <stdlib.h>
 
+#include "../../base/wanted.h"
+
 enum { PAGE_FIRST = 8, PAGE_MOST = 1024, PAGE_BYTES = 512 * 1024 };
 
+/* A stream and the place in it. */
 typedef struct past {
-    lb_slice key, api_name;
-    lb_slice *events; /* the names wanted; "*": all */
-    size_t event_count;
+    const wanted_stream *wanted;
     entry_id after; /* the last entry seen, if any was */
     bool begun, end;
     size_t page; /* how many entries to ask for */
@@ -23,14 +24,12 @@ typedef struct past {
 } past;
 
 typedef struct history {
-    wakeable w;   /* for its connection, which a fork drops */
-    arena memory; /* of keys and names */
-    past *streams;
-    size_t stream_count;
+    wakeable w; /* for its connection, which a fork drops */
+    wanted_streams wanted;
+    past *streams; /* one for each that is wanted */
     entry_id from, to;
     bool oldest_first;
     lb_slice api_name; /* while streams are collected */
-    lb_slice event_name;
     lb_event_message *batch;
     size_t capacity;
 } history;
@@ -42,54 +41,21 @@ void history_close(void *self)
     history *h = self;
     if (!h)
         return;
-    for (size_t i = 0; i < h->stream_count; i++) {
-        free(h->streams[i].events);
+    for (size_t i = 0; h->streams && i < h->wanted.count; i++)
         arena_free(&h->streams[i].memory);
-    }
     if (h->w.owner)
         wakeable_free(&h->w);
-    arena_free(&h->memory);
+    wanted_free(&h->wanted);
     free(h->streams);
     free(h->batch);
     free(h);
 }
 
-static bool keep(history *h, lb_slice from, lb_slice *to)
-{
-    *to = (lb_slice){arena_copy(&h->memory, from.data, from.size), from.size};
-    return to->data != NULL;
-}
-
-static past *stream_of_key(history *h, lb_slice key)
-{
-    for (size_t i = 0; i < h->stream_count; i++)
-        if (slice_equal(h->streams[i].key, key))
-            return &h->streams[i];
-    past *larger = realloc(h->streams, (h->stream_count + 1) * sizeof *larger);
-    if (!larger)
-        return NULL;
-    h->streams = larger;
-    past *s = &larger[h->stream_count];
-    *s = (past){.page = PAGE_FIRST};
-    if (!keep(h, key, &s->key) || !keep(h, h->api_name, &s->api_name))
-        return NULL;
-    h->stream_count++;
-    return s;
-}
-
-/* A stream_found: the event of h->event_name is wanted of this stream. */
+/* A stream_found. */
 static bool add_stream(lb_slice key, lb_slice event_name, void *data)
 {
     history *h = data;
-    past *s = stream_of_key(h, key);
-    lb_slice *events = s ? realloc(s->events, (s->event_count + 1) * sizeof *events) : NULL;
-    if (!events)
-        return false;
-    s->events = events;
-    if (!keep(h, event_name, &events[s->event_count]))
-        return false;
-    s->event_count++;
-    return true;
+    return wanted_add(&h->wanted, key, h->api_name, event_name);
 }
 
 /* "$": what is there by now has been seen. */
@@ -98,17 +64,17 @@ static lb_status skip_stored(history *h, int64_t deadline_ns, lb_error *error)
     conn *c = &h->w.conn;
     const reply *r;
     lb_status failed = LB_OK;
-    for (size_t i = 0; i < h->stream_count; i++) {
+    for (size_t i = 0; i < h->wanted.count; i++) {
         command_begin(&c->out, 6);
         command_str(&c->out, "XREVRANGE");
-        command_slice(&c->out, h->streams[i].key);
+        command_slice(&c->out, h->streams[i].wanted->name);
         command_str(&c->out, "+");
         command_str(&c->out, "-");
         command_str(&c->out, "COUNT");
         command_str(&c->out, "1");
     }
     lb_status status = conn_send(c, deadline_ns, NULL, error);
-    for (past *s = h->streams; s < h->streams + h->stream_count && status == LB_OK; s++) {
+    for (past *s = h->streams; s < h->streams + h->wanted.count && status == LB_OK; s++) {
         status = conn_answer(c, deadline_ns, &r, error);
         if (status == LB_OK && reply_is_error(r) && failed == LB_OK)
             failed = conn_reply_error(c, r, "reading the history", error);
@@ -154,6 +120,10 @@ static lb_status find_streams(history *h, const lb_history_config *config, int64
         status = streams_of(h->w.owner, &h->w.conn, config->api_names[i], config->event_names[i], add_stream, h,
                             deadline_ns, error);
     }
+    if (status == LB_OK && !(h->streams = calloc(h->wanted.count + 1, sizeof *h->streams)))
+        status = lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+    for (size_t i = 0; i < h->wanted.count && status == LB_OK; i++)
+        h->streams[i] = (past){.wanted = &h->wanted.items[i], .page = PAGE_FIRST};
     if (status == LB_OK && now)
         status = skip_stored(h, deadline_ns, error);
     return status;
@@ -193,7 +163,7 @@ static void write_page(history *h, const past *s)
     char last[ENTRY_ID_TEXT];
     command_begin(b, 6);
     command_str(b, h->oldest_first ? "XRANGE" : "XREVRANGE");
-    command_slice(b, s->key);
+    command_slice(b, s->wanted->name);
     command_bound(b, s, h->oldest_first ? h->from : h->to);
     command_arg(b, last, entry_id_text(last, h->oldest_first ? h->to : h->from));
     command_str(b, "COUNT");
@@ -224,17 +194,6 @@ static const reply *copy_fields(arena *a, const reply *fields, size_t *total)
     return first;
 }
 
-static bool wanted(const past *s, const lb_event_message *event)
-{
-    bool nameless = !event->api_name.size || !event->event_name.size; /* shown where all is wanted */
-    if (!nameless && !slice_equal(event->api_name, s->api_name))
-        return false;
-    for (size_t i = 0; i < s->event_count; i++)
-        if (slice_is(s->events[i], "*") || (!nameless && slice_equal(s->events[i], event->event_name)))
-            return true;
-    return false;
-}
-
 /* One entry [id, fields]; false when memory is short. */
 static bool take_entry(history *h, past *s, const reply *entry, size_t *total)
 {
@@ -250,7 +209,7 @@ static bool take_entry(history *h, past *s, const reply *entry, size_t *total)
     decoded kind = decode_event(&s->memory, fields, h->w.conn.in.most, event);
     if (kind == DECODED_NO_MEMORY)
         return false;
-    if (kind == DECODED_NOOP || !wanted(s, event))
+    if (kind == DECODED_NOOP || !wanted_has(s->wanted, event->api_name, event->event_name))
         return true;
     lb_slice text = reply_text(id);
     event->native_id = (lb_slice){arena_copy(&s->memory, text.data, text.size), text.size};
@@ -260,7 +219,7 @@ static bool take_entry(history *h, past *s, const reply *entry, size_t *total)
 
 static lb_status take_page(history *h, past *s, const reply *page, lb_error *error)
 {
-    const size_t share = PAGE_BYTES / h->stream_count;
+    const size_t share = PAGE_BYTES / h->wanted.count;
     const entry_id after = s->after;
     const bool begun = s->begun;
     size_t entries = 0, total = 0;
@@ -293,7 +252,7 @@ static lb_status refill(history *h, int64_t deadline_ns, lb_error *error)
 {
     conn *c = &h->w.conn;
     const reply *page;
-    past *end = h->streams + h->stream_count;
+    past *end = h->streams + h->wanted.count;
     lb_status failed = LB_OK, status = conn_ready(c, deadline_ns, error);
     if (status != LB_OK)
         return status;
@@ -319,7 +278,7 @@ static lb_status refill(history *h, int64_t deadline_ns, lb_error *error)
 
 static bool any_due(const history *h)
 {
-    for (size_t i = 0; i < h->stream_count; i++)
+    for (size_t i = 0; i < h->wanted.count; i++)
         if (is_due(&h->streams[i]))
             return true;
     return false;
@@ -337,7 +296,7 @@ static past *foremost(const history *h)
 {
     past *best = NULL;
     entry_id best_id = {0, 0};
-    for (past *s = h->streams; s < h->streams + h->stream_count; s++) {
+    for (past *s = h->streams; s < h->streams + h->wanted.count; s++) {
         if (is_due(s))
             return NULL;
         if (s->position == s->count)
@@ -367,10 +326,10 @@ static bool room_for(history *h, size_t max)
 /* Nothing is left of what was read: what came since is looked for, but only at the end of time. */
 static void look_again(history *h)
 {
-    for (past *s = h->streams; s < h->streams + h->stream_count; s++)
+    for (past *s = h->streams; s < h->streams + h->wanted.count; s++)
         if (s->position < s->count)
             return;
-    for (past *s = h->streams; s < h->streams + h->stream_count; s++)
+    for (past *s = h->streams; s < h->streams + h->wanted.count; s++)
         s->end = s->end && !h->oldest_first;
 }
 

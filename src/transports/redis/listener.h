@@ -101,6 +101,9 @@ lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
 /* trimmed.c */
 /* Counts and logs the entries that vanished before the group had read them. */
 lb_status find_trimmed(listener *l, stream *s, lb_error *error);
+/* How many entries are gone that the group had not read, from XINFO STREAM and the group's part of XINFO
+ * GROUPS. They can only be counted while the group has read none of those that are still there. */
+int64_t stream_trimmed(const reply *about, const reply *group);
 
 /* lease.c */
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
@@ -123,6 +126,10 @@ lb_status streams_of(redis *r, conn *c, lb_slice api_name, lb_slice event_name, 
                      int64_t deadline_ns, lb_error *error);
 
 /* lag.c */
+/* Three answers: about the stream, its groups, the number of dead letters; valid until the next question. */
+lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error);
+/* How many entries the group has still to read; -1: not known. */
+int64_t stream_undelivered(const reply *about, const reply *group);
 lb_status groups_lag(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error);

@@ -15,9 +15,7 @@ static const reply *own_group(const listener *l, const reply *groups)
     return NULL;
 }
 
-/* How many entries are gone that the group had not read. They can only be counted while the group has read none
- * of those that are still there. */
-static int64_t unread_and_gone(const reply *about, const reply *group)
+int64_t stream_trimmed(const reply *about, const reply *group)
 {
     const reply *added = reply_field(about, "entries-added"), *length = reply_field(about, "length");
     const reply *first = reply_field(about, "first-entry"), *read = reply_field(group, "entries-read");
@@ -44,7 +42,7 @@ lb_status find_trimmed(listener *l, stream *s, lb_error *error)
     if (status == LB_OK)
         status = conn_answer(c, until, &groups, error);
     const reply *group = status == LB_OK ? own_group(l, groups) : NULL;
-    int64_t gone = group ? unread_and_gone(about, group) : 0;
+    int64_t gone = group ? stream_trimmed(about, group) : 0;
     int64_t last_read = group ? reply_integer(reply_field(group, "entries-read")) : 0;
     if (last_read != s->trimmed_after)
         s->trimmed_told = 0;

@@ -36,6 +36,7 @@ static const option_row option_rows[] = {
     {"max_stream_length", OPTION_COUNT, offsetof(redis_options, max_stream_length), 0, 1e15},
     {"stream_use", OPTION_STREAM_USE, offsetof(redis_options, stream_per_event), 0, 0},
     {"max_message_size", OPTION_COUNT, offsetof(redis_options, max_message_size), 1024, 512 * 1024 * 1024},
+    {"max_queue_length", OPTION_COUNT, offsetof(redis_options, max_queue_length), 1, 1e9},
     {"connect_timeout", OPTION_DURATION, offsetof(redis_options, connect_timeout_ms), 0.05, 3600},
     {"db", OPTION_COUNT, offsetof(redis_options, db), 0, 1e6},
     {"tls_ca", OPTION_FILE, offsetof(redis_options, tls_ca), 0, 0},
@@ -288,6 +289,7 @@ static const redis_options defaults = {
     .acknowledgement_timeout_ms = 60 * 1000,
     .reclaim_batch_size = 100,
     .max_stream_length = 100000,
+    .max_queue_length = 100000,
     .max_message_size = 16 * 1024 * 1024,
     .connect_timeout_ms = 5000,
 };

@@ -22,6 +22,7 @@ typedef struct redis_options {
     int64_t max_stream_length; /* 0: streams are not trimmed */
     bool stream_per_event;
     int64_t max_message_size; /* bytes */
+    int64_t max_queue_length; /* calls that wait for a worker of one API */
     int64_t connect_timeout_ms;
 } redis_options;
 
