@@ -354,9 +354,23 @@ static void events_left_lying_are_told(void **state)
 
 static void random_service_names_are_noted(void **state)
 {
-    const char *url = url_of(state, ""); /* a name that Lightbus chose would take its group along */
-    worker_stop(worker_start(&(worker){.url = url, .service = "calm-otter-42", .setup = serve}));
-    expect(url, LB_FINDING_NOTE, "groups", "looks random", "LIGHTBUS_SERVICE_NAME");
+    const char *url = url_of(state, "");
+    pid_t pid = worker_start(&(worker){.url = url, .service = "swift-otter-412", .setup = serve});
+    expect(url, LB_FINDING_NOTE, "groups", "swift-otter-412-mail has a service name that looks random",
+           "LIGHTBUS_SERVICE_NAME");
+    worker_stop(pid);
+    fire(url, 1);
+    expect(url, LB_FINDING_WARNING, "groups", "looks random", NULL);
+}
+
+static void groups_that_nobody_reads_are_told(void **state)
+{
+    const char *url = url_of(state, "");
+    make_bus(url);
+    expect(url, LB_FINDING_NOTE, "groups", "tests-mail has no consumers, and 0 events to read", NULL);
+    fire(url, 3);
+    expect(url, LB_FINDING_WARNING, "groups", "tests-mail has no consumers, and 3 events to read",
+           "start a worker");
 }
 
 static void dead_letters_are_told(void **state)
@@ -406,6 +420,7 @@ int main(void)
         folder_test(unread_events_about_to_be_trimmed_are_told),
         folder_test(events_trimmed_unread_are_told),
         folder_test(events_left_lying_are_told),
+        folder_test(groups_that_nobody_reads_are_told),
         folder_test(random_service_names_are_noted),
         folder_test(dead_letters_are_told),
         folder_test(calls_that_nobody_serves_are_told),
