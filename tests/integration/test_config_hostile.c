@@ -84,6 +84,8 @@ static int open_unreadable(void *path)
     if (geteuid() == 0 && seteuid(65534) != 0)
         return 2;
     lb_bus *bus = lb_open(&(lb_options){.config = path}, &error);
+    if (getuid() == 0 && seteuid(0) != 0) /* what looks for leaks at the end must be itself again */
+        return 2;
     return !bus && error.status == LB_SYSTEM && strstr(error.message, "cannot be opened: Permission denied")
                ? 0
                : 1;

@@ -53,11 +53,11 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
                       const MDB_val *v)
 {
     group g;
-    presence who;
     if (v->mv_size < sizeof g)
         return MDB_CORRUPTED;
     memcpy(&g, v->mv_data, sizeof g);
-    int result = presence_of(w->txn, w->table, stream_id, key_number(k, 1), &who);
+    presence p;
+    int result = presence_of(w->txn, w->table, stream_id, key_number(k, 1), &p);
     if (result)
         return result;
     uint64_t unread_and_gone = s->first > g.cursor + 1 ? s->first - g.cursor - 1 : 0;
@@ -69,7 +69,7 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
         .most = w->doctor->options->max_stream_length,
         .undelivered = s->last > delivered ? (int64_t)(s->last - delivered) : 0,
         .lost = (int64_t)(g.lost + unread_and_gone),
-        .consumers = (int64_t)who.listeners,
+        .consumers = (int64_t)p.listeners,
     };
     result = find_overdue(w, stream_id, key_number(k, 1), &facts);
     if (result == 0)
