@@ -63,6 +63,14 @@ static void catch_signals(watching *w, bool screen)
         sigdelset(&w->waiting, signals[i]);
 }
 
+/* From here on a signal ends the program at once: what is left to wait for is an answer that may not come. */
+static void release_signals(const watching *w)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &w->waiting, NULL);
+}
+
 /* ---- Text and JSON ---------------------------------------------------------------------------------- */
 
 /* True when the output has no reader any longer. */
@@ -257,6 +265,7 @@ static int show_screen(watching *w)
         else if (top_screen_enter())
             run_screen(w, &s, watch);
         top_screen_leave();
+        release_signals(w);
     }
     top_watch_end(watch);
     top_snapshot_free(s);

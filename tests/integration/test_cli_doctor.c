@@ -57,7 +57,7 @@ static void a_healthy_setup_ends_with_0(void **state)
     assert_contains(p->text, "\nredis://127.0.0.1:");
     assert_contains(p->text, "  + ok      persistence    append-only file, appendfsync everysec: a power cut\n"
                              "                           loses a second at most\n");
-    assert_contains(p->text, "\n\nNothing is wrong.\n");
+    assert_contains(p->text, "\n\nNothing is wrong");
     assert_width(p->text, 79);
     program_free(p);
 }
@@ -71,7 +71,7 @@ static void findings_come_with_what_to_do(void **state)
     assert_contains(p->text, "  ! warning persistence    nothing is saved: all events are lost when the\n"
                              "                           server ends\n"
                              "            > redis-cli -p ");
-    assert_contains(p->text, "\n\n1 warning.\n");
+    assert_contains(p->text, "\n\n1 warning");
     assert_width(p->text, 79);
     program_free(p);
 }
@@ -103,7 +103,7 @@ static void what_repeats_itself_is_cut_short(void **state)
     assert_int_equal(program_wait(p, DEADLINE_MS), 1);
     assert_int_equal(count_of(p->text, "failed for good"), 5);
     assert_contains(p->text, "and 7 more like these: --json shows all\n");
-    assert_contains(p->text, "12 warnings.\n");
+    assert_contains(p->text, "\n\n12 warnings");
     program_free(p);
 }
 
@@ -119,7 +119,7 @@ static void json_has_all_of_it(void **state)
     assert_ok(lb_value_parse(p->text, p->size, &all, &error), &error);
     assert_int_equal(lb_value_int(lb_value_get(all, "warnings")), 12);
     assert_int_equal(lb_value_int(lb_value_get(all, "errors")), 0);
-    assert_int_equal(lb_value_int(lb_value_get(all, "notes")), 1); /* the random name */
+    assert_true(lb_value_int(lb_value_get(all, "notes")) >= 1); /* the random name */
     for (lb_value_iterator it = lb_value_iterate(lb_value_get(all, "findings")); lb_value_next(&it);) {
         const char *check = lb_value_str(lb_value_get(it.value, "check"));
         if (strcmp(check, "dead letters") == 0) {
@@ -158,7 +158,7 @@ static void unknown_variables_are_told_with_the_nearest_known(void **state)
              "                           you mean \"LIGHTBUS_SERVICE_NAME\"?\n"
              "            > unset LIGHTBUS_SERVICE_NAM\n");
     cli_ends(doctor_with("LIGHTBUS_XYZZY=x"), 1, "LIGHTBUS_XYZZY means nothing to Lightbus\n");
-    cli_ends(doctor_with("LIGHTBUS_MODULE=bus.c"), 0, "Nothing is wrong.");
+    cli_ends(doctor_with("LIGHTBUS_MODULE=bus.c"), 0, "Nothing is wrong");
 }
 
 static void the_configuration_is_named(void **state)
@@ -181,7 +181,7 @@ static void a_wrong_configuration_is_an_error(void **state)
     assert_contains(p->text, "  x error   configuration  wrong.yaml:2:3: unknown key \"log_levle\"");
     assert_contains(p->text, "open files");
     assert_contains(p->text, "cache");
-    assert_contains(p->text, "1 error.\n");
+    assert_contains(p->text, "\n\n1 error");
     program_free(p);
     cli_ends(START(&c, "doctor", "--config", "missing.yaml"), 1, "x error   configuration  missing.yaml");
 }

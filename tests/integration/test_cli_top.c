@@ -370,6 +370,69 @@ static void events_per_second(void **state)
     }
 }
 
+/* ---- A worker that tells of itself ------------------------------------------------------------------- */
+
+static int call_on_and_on(void *url)
+{
+    lb_bus *bus = client_open(url, 0);
+    for (int64_t end = support_now_ms() + 4 * PATIENCE_MS; support_now_ms() < end; support_nap()) {
+        lb_error error = {0};
+        lb_call(bus, "test.talk.add", LB_ARGS(LB("a", 1)), NULL, &error);
+    }
+    lb_close(bus);
+    return 0;
+}
+
+static double rate_of(const lb_value *snapshot)
+{
+    const lb_value *rpc = row(snapshot, "rpcs", "rpc", "test.talk.add");
+    return lb_value_float(lb_value_get(rpc, "calls_per_second"));
+}
+
+/* What lightbus run tells with --ping-interval is what top shows. */
+static void a_worker_is_watched(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char host[256] = "";
+        lb_value *s = NULL;
+        int64_t deadline = support_now_ms() + PATIENCE_MS;
+        program *p = program_start((const char *const[]){LIGHTBUS_PROGRAM, "run", "--ping-interval", "1",
+                                                         "--bus", TESTS_DIR "/integration/cli_service", "-s",
+                                                         "talker", "-p", "t1", "--url", urls[i], NULL},
+                                   (const char *const[]){"NO_COLOR=", NULL}, folder);
+        program_expect(p, "Ready.", PATIENCE_MS);
+        pid_t caller = child_start(call_on_and_on, urls[i]);
+        do {
+            lb_value_free(s);
+            s = snapshot_of(urls[i]);
+            assert_true(support_now_ms() < deadline);
+        } while (!(rate_of(s) > 0));
+        gethostname(host, sizeof host - 1);
+        const lb_value *process = row(s, "processes", "process", "t1");
+        assert_number(process, "pid", p->pid);
+        assert_string_equal(lb_value_str(lb_value_get(process, "service")), "talker");
+        assert_string_equal(lb_value_str(lb_value_get(process, "host")), host);
+        assert_string_equal(lb_value_str(lb_value_get(process, "state")), "up");
+        assert_number(process, "calls_per_second", rate_of(s));
+        assert_number(process, "failed_calls_per_second", 0);
+        assert_true(lb_value_float(lb_value_get(process, "p95")) > 0);
+        assert_true(lb_value_float(lb_value_get(process, "memory")) > 1e6);
+        assert_true(lb_value_float(lb_value_get(process, "uptime")) > 0);
+        assert_number(process, "listens", 1);
+        assert_number(row(s, "apis", "api", "test.talk"), "processes", 1);
+        lb_value_free(s);
+        child_kill(caller, SIGKILL);
+        child_wait(caller, PATIENCE_MS);
+        child_kill(p->pid, SIGTERM);
+        assert_int_equal(program_wait(p, PATIENCE_MS), 0);
+        program_free(p);
+        s = snapshot_of(urls[i]);
+        assert_null(row(s, "processes", "process", "t1"));
+        lb_value_free(s);
+    }
+}
+
 /* ---- What it prints --------------------------------------------------------------------------------- */
 
 static void text_has_no_escapes(void **state)
@@ -759,6 +822,7 @@ int main(void)
         TEST(broken_reports_do_no_harm),
         TEST(listeners_have_their_lag),
         TEST(events_per_second),
+        TEST(a_worker_is_watched),
         TEST(text_has_no_escapes),
         TEST(how_to_switch_it_on_is_said),
         TEST(it_goes_on_until_a_signal),

@@ -361,6 +361,28 @@ static void random_service_names_are_noted(void **state)
     assert_false(is_found(url, LB_FINDING_NOTE, "groups", "looks random")); /* it has gone with its listener */
 }
 
+/* One that is written out stays. */
+static void random_looking_service_names_are_told(void **state)
+{
+    const char *url = url_of(state, "");
+    pid_t pid = worker_start(&(worker){.url = url, .service = "swift-otter-412", .setup = serve});
+    expect(url, LB_FINDING_NOTE, "groups", "swift-otter-412-mail has a service name that looks random",
+           "LIGHTBUS_SERVICE_NAME");
+    worker_stop(pid);
+    fire(url, 1);
+    expect(url, LB_FINDING_WARNING, "groups", "looks random", NULL);
+}
+
+static void groups_that_nobody_reads_are_told(void **state)
+{
+    const char *url = url_of(state, "");
+    make_bus(url);
+    expect(url, LB_FINDING_NOTE, "groups", "tests-mail has no consumers, and 0 events to read", NULL);
+    fire(url, 3);
+    expect(url, LB_FINDING_WARNING, "groups", "tests-mail has no consumers, and 3 events to read",
+           "start a worker");
+}
+
 static void dead_letters_are_told(void **state)
 {
     const char *url = url_of(state, "");
@@ -408,6 +430,8 @@ int main(void)
         folder_test(unread_events_about_to_be_trimmed_are_told),
         folder_test(events_trimmed_unread_are_told),
         folder_test(events_left_lying_are_told),
+        folder_test(groups_that_nobody_reads_are_told),
+        folder_test(random_looking_service_names_are_told),
         folder_test(random_service_names_are_noted),
         folder_test(dead_letters_are_told),
         folder_test(calls_that_nobody_serves_are_told),

@@ -34,6 +34,7 @@ static const probe probes[] = {
     {"XRANGE {}.*:stream - +", NULL, false, 0, 0},
     {"XREVRANGE {}.*:stream + -", NULL, false, 0, 0},
     {"XINFO STREAM {}.*:stream", NULL, false, 0, 0},
+    {"XLEN {}.*:stream", NULL, false, 0, 0},
     {"EVAL 0 2 {}.*:stream {}.*:stream:dead", NULL, false, 0, 0},
     {"SADD schemas x", "schemas", false, 0, 0},
     {"SMEMBERS schemas", "schemas", false, 0, 0},
@@ -42,7 +43,6 @@ static const probe probes[] = {
     {"CLIENT ID", NULL, true, 0, 0},
     {"CLIENT UNBLOCK 1", NULL, true, 0, 0},
     {"SCAN 0", NULL, true, 0, 0},
-    {"XLEN {}.*:stream", NULL, true, 0, 0},
     {"LLEN {}:rpc_queue", NULL, true, 0, 0},
 };
 
