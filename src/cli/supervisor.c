@@ -272,6 +272,8 @@ static void take_build(supervisor *s, int code)
     s->build_failed = false;
     if (s->forced || !s->generation || strcmp(p.built.identity, s->program.built.identity) != 0)
         run_new_program(s, &p);
+    else
+        lb_log(LB_LOG_DEBUG, "there is nothing new to run");
     s->forced = false;
     start_waiting(s);
 out:

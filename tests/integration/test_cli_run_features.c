@@ -79,6 +79,23 @@ static void a_worker_without_events_makes_no_group(void **state)
     cli_stop(p);
 }
 
+static void a_worker_without_tasks_runs_none(void **state)
+{
+    (void)state;
+    program *p;
+
+    write_service(1, "");
+    p = start(NULL, "--skip", "tasks");
+    fire(); /* the time that this takes is enough for many a task */
+    wait_until(file_exists("heard"), DEADLINE_MS);
+    cli_stop(p);
+    assert_false(file_exists("worked"));
+    p = start(NULL, "--only", "tasks");
+    wait_until(file_exists("worked"), DEADLINE_MS);
+    assert_false(call_is_answered());
+    cli_stop(p);
+}
+
 static void the_environment_counts_without_flags(void **state)
 {
     (void)state;
@@ -245,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         service_test(a_worker_without_rpcs_takes_no_calls),
         service_test(a_worker_without_events_makes_no_group),
+        service_test(a_worker_without_tasks_runs_none),
         service_test(the_environment_counts_without_flags),
         service_test(skip_takes_from_only),
         service_test(unknown_features_are_refused),

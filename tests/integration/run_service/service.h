@@ -69,6 +69,14 @@ static const lb_member members[] = {
 
 static const lb_api api = {.name = "test.run", .members = members};
 
+static lb_status work(lb_bus *bus, void *data)
+{
+    (void)bus;
+    (void)data;
+    leave_mark("worked");
+    return LB_OK;
+}
+
 static void tell_ready(lb_bus *bus, void *data)
 {
     (void)bus;
@@ -84,6 +92,8 @@ lb_status lb_setup(lb_bus *bus, lb_error *error)
     leave_mark("starts");
     SETUP;
     status = lb_on_ready(bus, tell_ready, NULL, error);
+    if (status == LB_OK)
+        status = lb_every(bus, &(lb_every_options){.seconds = 0.01}, work, NULL, error);
     if (status == LB_OK)
         status = lb_register(bus, &api, NULL, error);
     return status == LB_OK ? lb_listen(bus, "test.run.said", "ear", heard, NULL, NULL, error) : status;
