@@ -211,6 +211,7 @@ struct lb_bus {
     struct schemas schemas;
     struct hooks hooks;
     open_plugin *plugins; /* list, in the order of opening */
+    bool open;            /* lb_open has ended: what is registered from now on is the program's */
     unsigned features;    /* FEATURE_...; set before the worker's threads start */
     struct ready *ready;  /* list of those that are told */
     struct worker worker;
@@ -390,7 +391,6 @@ static inline bool hooks_at(const lb_bus *bus, unsigned points)
 {
     return __builtin_expect((bus->hooks.points & points) != 0, 0);
 }
-bool hooks_running(void); /* this thread is in a hook */
 /* `order` sorts the hooks of a point. */
 lb_status hooks_add(lb_bus *bus, lb_hook_point point, int64_t order, lb_hook_fn run, void *data,
                     lb_error *error);
@@ -413,7 +413,7 @@ lb_status hooks_of_worker(lb_bus *bus, lb_hook_point point, const lb_error *why,
 bool tasks_start(lb_bus *bus); /* worker.lock is held */
 void tasks_join(lb_bus *bus);
 void tasks_free(lb_bus *bus);
-bool tasks_wanted(const lb_bus *bus); /* are there tasks that make a worker by themselves? */
+bool tasks_wanted(const lb_bus *bus); /* are there any, those of plugins apart? */
 
 /* plugins.c: opens what the configuration enables. plugins_close is due in either case. */
 lb_status plugins_open(lb_bus *bus, lb_error *error);

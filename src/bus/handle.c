@@ -118,8 +118,10 @@ lb_bus *lb_open(const lb_options *options, lb_error *error)
     schemas_init(&bus->schemas);
     worker_init(&bus->worker);
     dispatch_init(&bus->dispatch);
-    if (take_options(bus, options ? options : &defaults, error) == LB_OK)
+    if (take_options(bus, options ? options : &defaults, error) == LB_OK) {
+        bus->open = true;
         return bus;
+    }
     lb_close(bus);
     return NULL;
 }

@@ -31,9 +31,7 @@ struct lb_occasion {
     int64_t began;
 };
 
-static _Thread_local int inside; /* a hook */
-
-bool hooks_running(void) { return inside > 0; }
+static _Thread_local int inside; /* a hook, this thread is */
 
 static const char *const names[] = {
 #define HOOK_NAME(point, name) name,
@@ -283,7 +281,7 @@ lb_status hooks_before_sending(lb_pending *p, lb_error *error)
                      .message = &m,
                      .texts = true,
                      .id = {p->id, UUID_TEXT}};
-    if (hooks_running())
+    if (inside)
         return LB_OK;
     p->began = clock_now();
     lb_status status = run(&o, error ? error : &ignored);

@@ -21,6 +21,7 @@ struct task {
     lb_task_fn run;
     void *data;
     unsigned flags;
+    bool of_plugin;
     void (*loop)(task *t);
     bool at_once;        /* also when the worker starts */
     int64_t interval_ns; /* of lb_every */
@@ -152,7 +153,7 @@ void tasks_join(lb_bus *bus)
 bool tasks_wanted(const lb_bus *bus)
 {
     for (const task *t = bus->worker.tasks; t; t = t->next)
-        if (!(t->flags & LB_TASK_ALWAYS))
+        if (!t->of_plugin)
             return true;
     return false;
 }
@@ -201,6 +202,7 @@ static task *task_new(lb_bus *bus, const char *what, const char *name, unsigned 
     t->run = run;
     t->data = data;
     t->flags = flags;
+    t->of_plugin = !bus->open;
     return t;
 }
 

@@ -406,6 +406,17 @@ static void tasks_can_be_left_out(void **state)
     assert_int_equal(shared_get(&left_out.runs), 0);
 }
 
+static void a_task_alone_makes_a_worker(void **state)
+{
+    stage *s = *state;
+    lb_error error = {0};
+    job j = {0};
+    every(s, (lb_every_options){.seconds = 0.01, .flags = LB_TASK_ALWAYS}, &j);
+    assert_ok(lb_start_with(s->bus, LB_RUN_NO_TASKS, &error), &error);
+    wait_until(shared_get(&j.runs) >= 1, PATIENCE_MS);
+    stop(s);
+}
+
 /* ---- Event loops ---------------------------------------------------------------------------------------- */
 
 typedef struct threads {
@@ -460,6 +471,7 @@ int main(void)
         stage_test(a_schedule_waits_for_its_time),
         stage_test(a_schedule_runs_at_the_full_minute),
         stage_test(tasks_can_be_left_out),
+        stage_test(a_task_alone_makes_a_worker),
         stage_test(with_an_event_loop_tasks_run_on_its_thread),
     };
 
