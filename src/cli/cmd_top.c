@@ -303,7 +303,7 @@ static int top(invocation *in)
 static const flag flags[] = {
     {"interval", "SECONDS", "ask the bus so often; 1 if not given", SLOT(interval), 'i', false},
     {"count", "N", "end after N updates", SLOT(events_count), 0, false},
-    {"once", NULL, "print one snapshot as text, of one interval, and end", SLOT(once), 0, false},
+    {"once", NULL, "print one interval as text, and end", SLOT(once), 0, false},
     {"json", NULL, "print a snapshot per interval as a line of JSON", SLOT(json), 0, false},
     {"internal", NULL, "also the APIs internal.*", SLOT(internal), 'I', false},
     {0},
@@ -311,7 +311,7 @@ static const flag flags[] = {
 
 const command cmd_top = {
     .name = "top",
-    .summary = "Shows the bus at work: services, calls, events, and how far listeners lag.",
+    .summary = "Shows the bus at work: calls, events, lag of listeners.",
     .arguments = "",
     .details = "On a terminal it fills the screen: h is help, q quits. Else, and with --once, it\n"
                "prints text. Calls and latencies are what processes tell of themselves, which\n"

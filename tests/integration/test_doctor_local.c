@@ -355,8 +355,10 @@ static void events_left_lying_are_told(void **state)
 static void random_service_names_are_noted(void **state)
 {
     const char *url = url_of(state, "");
-    worker_stop(worker_start(&(worker){.url = url, .service = "{friendly}", .setup = serve}));
+    pid_t pid = worker_start(&(worker){.url = url, .service = "{friendly}", .setup = serve});
     expect(url, LB_FINDING_NOTE, "groups", "looks random", "LIGHTBUS_SERVICE_NAME");
+    worker_stop(pid);
+    assert_false(is_found(url, LB_FINDING_NOTE, "groups", "looks random")); /* it has gone with its listener */
 }
 
 static void dead_letters_are_told(void **state)

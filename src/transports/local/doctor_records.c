@@ -1,5 +1,6 @@
 /* What lies in the folder: streams and the groups that read them, dead letters, calls that wait. */
 #include "doctor.h"
+#include "presence.h"
 
 enum { LEASES_PASSED = 2 }; /* times that an event may have been taken over and was not */
 
@@ -55,6 +56,10 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
     if (v->mv_size < sizeof g)
         return MDB_CORRUPTED;
     memcpy(&g, v->mv_data, sizeof g);
+    presence p;
+    int result = presence_of(w->txn, w->table, stream_id, key_number(k, 1), &p);
+    if (result)
+        return result;
     uint64_t unread_and_gone = s->first > g.cursor + 1 ? s->first - g.cursor - 1 : 0;
     uint64_t delivered = g.cursor + unread_and_gone;
     group_facts facts = {
@@ -64,9 +69,9 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
         .most = w->doctor->options->max_stream_length,
         .undelivered = s->last > delivered ? (int64_t)(s->last - delivered) : 0,
         .lost = (int64_t)(g.lost + unread_and_gone),
-        .consumers = -1, /* nobody registers here */
+        .consumers = (int64_t)p.listeners,
     };
-    int result = find_overdue(w, stream_id, key_number(k, 1), &facts);
+    result = find_overdue(w, stream_id, key_number(k, 1), &facts);
     if (result == 0)
         report_group(&w->doctor->report, &facts);
     w->groups++;
