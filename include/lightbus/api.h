@@ -15,9 +15,10 @@
 extern "C" {
 #endif
 
-typedef struct lb_bus lb_bus;         /* a bus handle: <lightbus/bus.h> */
-typedef struct lb_request lb_request; /* an RPC that is being handled */
-typedef struct lb_event lb_event;     /* an event that is being handled */
+typedef struct lb_bus lb_bus;           /* a bus handle: <lightbus/bus.h> */
+typedef struct lb_request lb_request;   /* an RPC that is being handled */
+typedef struct lb_event lb_event;       /* an event that is being handled */
+typedef struct lb_occasion lb_occasion; /* what a hook is called for: <lightbus/hook.h> */
 
 /* ---- Arguments -------------------------------------------------------------------------------------- */
 
@@ -239,6 +240,7 @@ typedef struct lb_api {
 typedef struct lb_message lb_message; /* what a request and an event have in common */
 LB_API const lb_message *lb_request_message(const lb_request *request);
 LB_API const lb_message *lb_event_message_of(const lb_event *event);
+LB_API const lb_message *lb_occasion_message(lb_occasion *occasion);
 
 LB_API bool lb_message_has(const lb_message *message, const char *name);
 LB_API const lb_value *lb_message_get(const lb_message *message, const char *name);
@@ -258,6 +260,7 @@ LB_API const lb_arg *lb_message_args(const lb_message *message);
 } /* extern "C" */
 inline const lb_message *lb_message_of(const lb_request *m) { return lb_request_message(m); }
 inline const lb_message *lb_message_of(const lb_event *m) { return lb_event_message_of(m); }
+inline const lb_message *lb_message_of(lb_occasion *m) { return lb_occasion_message(m); }
 inline const lb_message *lb_message_of(const lb_message *m) { return m; }
 extern "C" {
 #else
@@ -268,10 +271,11 @@ static inline const lb_message *lb_message_same_(const lb_message *message) { re
         const lb_request *: lb_request_message,                                                               \
         lb_event *: lb_event_message_of,                                                                      \
         const lb_event *: lb_event_message_of,                                                                \
+        lb_occasion *: lb_occasion_message,                                                                   \
         const lb_message *: lb_message_same_)(source)
 #endif
 
-/* The arguments of a request or an event (either is accepted, nothing else compiles). After validation a
+/* The arguments of a request, an event or a hook's occasion (nothing else compiles). After validation a
  * declared parameter is present (by the sender or by its default) and of its type, so these return values.
  * Asking for a name that the signature lacks, or for another type, is a programming error: it is logged with
  * the signature, the answer is "", 0, false or NULL, and the handling of this message fails when the handler

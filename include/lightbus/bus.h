@@ -31,6 +31,8 @@ typedef struct lb_options {
     const char *config;     /* LIGHTBUS_CONFIG, else none: a YAML or JSON file, or an http(s) URL. What is given
                                here wins over it. See docs/reference/configuration.md */
     lb_log_level log_level; /* that of the file, else as it was; it is the process's */
+    const char *plugins;    /* a JSON object like the file's section `plugins`, laid over it key by key:
+                               {"internal_state": {"enabled": true}} */
 } lb_options;
 
 /* Flags; for all APIs. Strict: calls and events of an API whose schema is not known are refused, not passed
@@ -106,19 +108,19 @@ LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener
 LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
 /* Serves on threads of its own, and returns when the worker is ready: connected, schemas published,
- * consumer groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers end, sends what
- * is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever the handlers do: LB_OK;
- * LB_TIMEOUT when one still ran (call it again); or the failure that had ended the worker before, such as a
- * listener with LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does
- * not wait (any thread, signal handlers too). */
+ * consumer groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers and tasks end,
+ * sends what is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever these do, but
+ * for hooks at after_worker_stopped: LB_OK; LB_TIMEOUT when one still ran (call it again); or the failure that
+ * had ended the worker before, such as that of a task, or of a listener with LB_ON_ERROR_SHUTDOWN. Not from a
+ * handler; lb_stop_request is: it makes lb_run return, and does not wait (any thread, signal handlers too). */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
 LB_API void lb_stop_request(lb_bus *bus);
 
 /* Has `ready` called whenever the worker has become ready, on the thread that is in lb_run or lb_start: to tell
- * a supervisor, say. It may call and fire. Before the worker starts; the last one counts, NULL is none.
- * LB_USAGE: a running worker. */
+ * a supervisor, say. It may call and fire. Several are called in the order in which they were added. Before the
+ * worker starts. Errors: LB_USAGE (a running worker, NULL), LB_NO_MEMORY. */
 LB_API lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error);
 
 /* For programs with an event loop: a descriptor that becomes readable when there is work, and the function
@@ -214,9 +216,15 @@ LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
  * all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
+/* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
+ * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
+ * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers"}]}. What
+ * nothing was ever fired of and nobody listens to is not in it. Errors and blocking as lb_history_open. */
+LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
+
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",
  * "transports": {"rpc": NAME, ...}, "apis": [{"name", "members": [{"kind": "rpc" or "event", "signature"}]}],
- * "listeners": [{"name", "group", "events": [NAME...]}]}. NULL when memory is short. */
+ * "listeners": [{"name", "group", "events": [NAME...]}], "plugins": [NAME...]}. NULL when memory is short. */
 LB_API lb_value *lb_describe(const lb_bus *bus);
 
 #ifdef __cplusplus

@@ -139,14 +139,16 @@ typedef struct lb_history_config {
     bool oldest_first;
 } lb_history_config;
 
-/* How far a consumer group is behind. */
+/* How far a consumer group is behind, and what there is to read. */
 typedef struct lb_group_lag {
-    lb_slice group;
+    lb_slice group;                /* empty: nobody's, what is stored alone */
     lb_slice api_name, event_name; /* of the events that share the count; "*": all of the API */
     int64_t undelivered;           /* stored, and given to no consumer of the group yet; -1: not known */
     int64_t pending;               /* given to a consumer, and not acknowledged */
     int64_t consumers;             /* -1: not known */
     int64_t dead_letters;          /* of all groups together */
+    int64_t stored;                /* events that are there */
+    int64_t fired;                 /* since the beginning, those included that are gone; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {
@@ -193,7 +195,8 @@ typedef struct lb_event_transport {
     lb_status (*history_fetch)(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
                                size_t *count, bool *end, lb_error *error);
     void (*history_close)(void *history);
-    /* Calls `found` for every group that listens to an event ("*": to any event) of an API. */
+    /* Calls `found` for what is stored of an event ("*": of any event) of an API, with an empty group, and then
+     * for every group that listens to it; not at all where there is neither. */
     lb_status (*lag)(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error);

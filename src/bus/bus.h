@@ -9,6 +9,8 @@
  *   listeners.c   the worker side of events                dispatch.c  lb_fd and lb_dispatch
  *   names.c       placeholders, lists of events            history.c   stored events, lag of listeners
  *   diagnose.c    what is wrong with the set-up
+ *   hooks.c       what programs and plugins hook in        tasks.c     intervals, schedules, the background
+ *   plugins.c     the registry of plugins, opening them    cron.c      expressions of schedules
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
  * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
@@ -17,6 +19,9 @@
 #define BUS_BUS_H
 
 #include <lightbus/bus.h>
+#include <lightbus/hook.h>
+#include <lightbus/plugin.h>
+#include <lightbus/task.h>
 #include <lightbus/transport.h>
 #include <pthread.h>
 
@@ -65,6 +70,7 @@ struct lb_pending {
     int64_t deadline_ns;
     int timeout_ms;
     unsigned attempts; /* fires that were tried again */
+    int64_t began;     /* when it passed the hooks before it; 0: it passed none */
     lb_call_callback callback;
     void *data;
     lb_status status;
@@ -137,6 +143,14 @@ typedef struct route {
 
 typedef struct listener listener;
 typedef struct rpc_thread rpc_thread;
+typedef struct hook hook;
+typedef struct task task;
+typedef struct open_plugin open_plugin;
+
+struct hooks {
+    unsigned points; /* a bit for each point that has hooks */
+    hook *first[LB_HOOK_POINTS];
+};
 
 /* Work that consumer threads hand to lb_dispatch. */
 typedef struct work {
@@ -145,6 +159,13 @@ typedef struct work {
     bool done;
     struct work *next;
 } work;
+
+/* Who is told that a worker is ready. */
+struct ready {
+    void (*tell)(lb_bus *bus, void *data);
+    void *data;
+    struct ready *next;
+};
 
 /* What a worker does, as lb_run and lb_start were told. */
 enum { FEATURE_RPCS = 1, FEATURE_EVENTS = 2, FEATURE_TASKS = 4 };
@@ -163,6 +184,7 @@ struct worker {
     rpc_thread *rpcs; /* list */
     listener **listeners;
     size_t listener_count;
+    task *tasks;                  /* list */
     int stop_event;               /* eventfd of lb_run; -1; atomic */
     bool stop_requested;          /* atomic */
     struct lb_deferred *deferred; /* list of answers owed */
@@ -187,9 +209,10 @@ struct lb_bus {
     route route;            /* of all APIs without one of their own */
     map routes;             /* API name -> route */
     struct schemas schemas;
-    unsigned features; /* FEATURE_...; set before the worker's threads start */
-    void (*ready)(lb_bus *bus, void *data);
-    void *ready_data;
+    struct hooks hooks;
+    open_plugin *plugins; /* list, in the order of opening */
+    unsigned features;    /* FEATURE_...; set before the worker's threads start */
+    struct ready *ready;  /* list of those that are told */
     struct worker worker;
     struct dispatch dispatch;
 };
@@ -237,6 +260,8 @@ const local_api *schemas_local(lb_bus *bus, lb_slice api_name);
 lb_status schemas_find(lb_bus *bus, lb_slice api_name, lb_slice name, bool is_event, bool api_required,
                        api_schema **schema, const member_schema **member, lb_error *error);
 bool schemas_knows(lb_bus *bus, lb_slice api_name); /* without looking on the bus */
+bool schemas_serve(const lb_bus *bus);              /* an API is registered, those of plugins apart */
+bool api_is_internal(lb_slice api_name);            /* "internal.": of plugins */
 lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* The same unless that was done within the last `age_ms`. */
 void schemas_refresh(lb_bus *bus, int64_t age_ms);
@@ -294,6 +319,7 @@ struct lb_request {
     bool answered, failed, deferred;
     lb_slice trace;
     int64_t deadline_ns;
+    int64_t began; /* as a call's */
 };
 struct lb_event {
     lb_message message;
@@ -351,6 +377,48 @@ bool worker_pause(lb_bus *bus, unsigned attempt);
 void worker_run(lb_bus *bus, void (*run)(void *), void *argument);
 bool worker_runs(lb_bus *bus);
 bool worker_registering(lb_bus *bus, const char *what, lb_error *error); /* false: the worker runs already */
+
+/* hooks.c */
+enum {
+    HOOKS_OF_CALLS = 1u << LB_HOOK_BEFORE_RPC_CALL | 1u << LB_HOOK_AFTER_RPC_CALL,
+    HOOKS_OF_FIRES = 1u << LB_HOOK_BEFORE_EVENT_SENT | 1u << LB_HOOK_AFTER_EVENT_SENT,
+    HOOKS_OF_RPC_HANDLERS = 1u << LB_HOOK_BEFORE_RPC_EXECUTION | 1u << LB_HOOK_AFTER_RPC_EXECUTION,
+    HOOKS_OF_EVENT_HANDLERS = 1u << LB_HOOK_BEFORE_EVENT_EXECUTION | 1u << LB_HOOK_AFTER_EVENT_EXECUTION,
+};
+/* Is anything hooked in at one of these points? */
+static inline bool hooks_at(const lb_bus *bus, unsigned points)
+{
+    return __builtin_expect((bus->hooks.points & points) != 0, 0);
+}
+bool hooks_running(void); /* this thread is in a hook */
+/* `order` sorts the hooks of a point. */
+lb_status hooks_add(lb_bus *bus, lb_hook_point point, int64_t order, lb_hook_fn run, void *data,
+                    lb_error *error);
+void hooks_free(lb_bus *bus);
+/* Around a call or a fire. What is not LB_OK refuses it; the hooks after it may turn its result into a failure.
+ * After it only if `began` is set. */
+lb_status hooks_before_sending(lb_pending *p, lb_error *error);
+void hooks_after_sending(lb_pending *p);
+/* Around an RPC's handler. False: the request has been answered with what a hook said. */
+bool hooks_before_execution(lb_request *r);
+void hooks_after_execution(lb_request *r);
+/* Around an event's handler; `outcome` has the status LB_OK after success. */
+lb_status hooks_before_event(lb_event *e, int64_t *began, lb_error *error);
+void hooks_after_event(lb_event *e, int64_t began, const lb_error *outcome);
+/* The worker's points, and `exception`, which is about `why`. A failure is written to *error, or logged where
+ * that is NULL. */
+lb_status hooks_of_worker(lb_bus *bus, lb_hook_point point, const lb_error *why, lb_error *error);
+
+/* tasks.c */
+bool tasks_start(lb_bus *bus); /* worker.lock is held */
+void tasks_join(lb_bus *bus);
+void tasks_free(lb_bus *bus);
+bool tasks_wanted(const lb_bus *bus); /* are there tasks that make a worker by themselves? */
+
+/* plugins.c: opens what the configuration enables. plugins_close is due in either case. */
+lb_status plugins_open(lb_bus *bus, lb_error *error);
+void plugins_close(lb_bus *bus);
+void plugins_describe(const lb_bus *bus, buffer *out);
 
 /* dispatch.c */
 void dispatch_init(struct dispatch *d);

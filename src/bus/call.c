@@ -69,10 +69,20 @@ static void wait_until_sent(struct client *c, const lb_pending *p)
         pthread_cond_wait(&c->send_free, &c->lock);
 }
 
+/* client.lock is held and released meanwhile. The call has ended. */
+static void run_hooks(struct client *c, lb_pending *p)
+{
+    pthread_mutex_unlock(&c->lock);
+    hooks_after_sending(p);
+    pthread_mutex_lock(&c->lock);
+}
+
 /* No lock is held. */
 static void run_callbacks(struct client *c, pending_queue *callbacks)
 {
     for (lb_pending *p; (p = queue_pop(callbacks));) {
+        if (p->began)
+            hooks_after_sending(p);
         p->callback(p->status, p->result, p->error, p->data);
         pthread_mutex_lock(&c->lock);
         wait_until_sent(c, p);
@@ -402,6 +412,8 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, cons
     p->kind = PENDING_CALL;
     p->route = route;
     lb_status status = prepare(p, name, args, options, error);
+    if (status == LB_OK && hooks_at(bus, HOOKS_OF_CALLS))
+        status = hooks_before_sending(p, error);
     pthread_mutex_lock(&c->lock);
     if (status == LB_OK && !map_put(&c->in_flight, p->id, UUID_TEXT, p))
         status = lb_error_set(error, LB_NO_MEMORY, "%s: out of memory", name);
@@ -445,6 +457,8 @@ lb_status lb_call_end(lb_pending *p, lb_value **result, lb_error *error)
     rpc_thread_waits(bus);
     pthread_mutex_lock(&c->lock);
     wait_for_call(c, p);
+    if (p->began)
+        run_hooks(c, p);
     lb_status status = pending_outcome(p, error);
     if (result && status == LB_OK) {
         *result = p->result;
@@ -486,8 +500,11 @@ void lb_call_cancel(lb_pending *p)
         if (sent)
             withdraw(c, p);
     }
-    if (!p->callback)
+    if (!p->callback) {
+        if (p->began)
+            run_hooks(c, p);
         pending_recycle(p, &c->free, &c->free_count);
+    }
     pthread_mutex_unlock(&c->lock);
     run_callbacks(c, &callbacks);
 }

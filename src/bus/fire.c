@@ -146,6 +146,8 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool
     p->route = route;
     schemas_announce(bus);
     lb_status status = prepare(p, name, args, error);
+    if (status == LB_OK && hooks_at(bus, HOOKS_OF_FIRES))
+        status = hooks_before_sending(p, error);
     pthread_mutex_lock(&f->lock);
     if (status == LB_OK) {
         queue_push(&f->queue, p);
@@ -173,6 +175,11 @@ lb_status lb_fire_end(lb_pending *p, lb_error *error)
     struct fires *f = p->route->fires;
     pthread_mutex_lock(&f->lock);
     wait_for_fire(f, p);
+    if (p->began) {
+        pthread_mutex_unlock(&f->lock);
+        hooks_after_sending(p);
+        pthread_mutex_lock(&f->lock);
+    }
     lb_status status = pending_outcome(p, error);
     pending_recycle(p, &f->free, &f->free_count);
     pthread_mutex_unlock(&f->lock);

@@ -88,6 +88,8 @@ static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
     if ((status = config_load(place, &bus->config, error)) != LB_OK)
         return status;
     set_log_level(bus, o->log_level);
+    if (o->plugins && (status = config_give_plugins(bus->config, o->plugins, error)) != LB_OK)
+        return status;
     if ((status =
              take_number(bus, o->schema_ttl_s, "schema_ttl_s", "bus.schema.ttl", &bus->schema_ttl_s, error)) ||
         (status = take_number(bus, o->rpc_concurrency, "rpc_concurrency", "bus.rpc_concurrency",
@@ -97,7 +99,8 @@ static lb_status take_options(lb_bus *bus, const lb_options *o, lb_error *error)
               take_name(bus, o->service_name, "service_name", &bus->service_name_is_random, error)) ||
         !(bus->process_name = take_name(bus, o->process_name, "process_name", &ignored, error)))
         return error->status;
-    return routes_open(bus, o, error);
+    status = routes_open(bus, o, error);
+    return status == LB_OK ? plugins_open(bus, error) : status;
 }
 
 lb_bus *lb_open(const lb_options *options, lb_error *error)
@@ -134,6 +137,8 @@ void lb_close(lb_bus *bus)
     }
     worker_free(bus);
     routes_close(bus);
+    plugins_close(bus);
+    hooks_free(bus);
     dispatch_free(bus);
     schemas_free(&bus->schemas);
     config_free(bus->config);
@@ -157,11 +162,13 @@ void bus_check_fork(lb_bus *bus)
     pthread_rwlock_init(&bus->schemas.lock, NULL);
     pthread_mutex_init(&bus->schemas.loading, NULL);
     listener **listeners = bus->worker.listeners; /* still registered, not running */
+    task *tasks = bus->worker.tasks;
     size_t count = bus->worker.listener_count;
     worker_init(&bus->worker);
     dispatch_init(&bus->dispatch);
     bus->worker.listeners = listeners;
     bus->worker.listener_count = count;
+    bus->worker.tasks = tasks;
 }
 
 const char *lb_service_name(const lb_bus *bus) { return bus->service_name; }

@@ -298,7 +298,7 @@ static void write_number(buffer *out, const char *name, int64_t number)
 static void write_lag(const lb_group_lag *lag, void *data)
 {
     lags *l = data;
-    if (l->group && !slice_is(lag->group, l->group))
+    if (!lag->group.size || (l->group && !slice_is(lag->group, l->group)))
         return;
     size_t start = l->out.size;
     buffer_str(&l->out, start > 1 ? ",{" : "{");
@@ -318,31 +318,108 @@ static void write_lag(const lb_group_lag *lag, void *data)
     buffer_printf(&l->out, "\"dead_letters\":%lld}", (long long)lag->dead_letters);
 }
 
-lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **result, lb_error *error)
+/* Has every store tell about its pairs. */
+static lb_status ask_all(lb_bus *bus, const char *events, void (*found)(const lb_group_lag *lag, void *data),
+                         void *data, lb_error *error)
 {
-    lags l = {.group = group};
     char *list = NULL;
     lb_slice *api_names = NULL, *event_names = NULL;
     size_t pairs = 0;
-    *result = NULL;
     bus_check_fork(bus);
     int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
     lb_status status = read_events(events, &list, &api_names, &event_names, &pairs, error);
-    buffer_char(&l.out, '[');
     for (size_t i = 0; i < pairs && status == LB_OK; i++) {
         const instance *store = find_store(bus, api_names[i], error);
-        status = store ? store->transport->event->lag(store->self, api_names[i], event_names[i], write_lag, &l,
+        status = store ? store->transport->event->lag(store->self, api_names[i], event_names[i], found, data,
                                                       deadline, error)
                        : LB_UNSUPPORTED;
     }
+    free(list);
+    free(api_names);
+    free(event_names);
+    return status;
+}
+
+lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **result, lb_error *error)
+{
+    lags l = {.group = group};
+    *result = NULL;
+    buffer_char(&l.out, '[');
+    lb_status status = ask_all(bus, events, write_lag, &l, error);
     buffer_char(&l.out, ']');
     if (status == LB_OK)
         status = l.out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while asking for the lag")
                               : lb_value_parse(l.out.data, l.out.size, result, error);
     buffer_free(&l.out);
     map_free(&l.seen);
-    free(list);
-    free(api_names);
-    free(event_names);
+    return status;
+}
+
+/* ---- Streams ---------------------------------------------------------------------------------------- */
+
+typedef struct streams {
+    buffer out;
+    map seen;
+    bool open; /* the list of its groups has not ended; not so of one that is told already */
+} streams;
+
+static void end_stream(streams *s)
+{
+    if (s->open)
+        buffer_literal(&s->out, "]}");
+    s->open = false;
+}
+
+static void begin_stream(streams *s, const lb_group_lag *lag)
+{
+    end_stream(s);
+    size_t start = s->out.size;
+    buffer_str(&s->out, start > 1 ? ",{" : "{");
+    size_t name = s->out.size;
+    write_name(&s->out, "api", lag->api_name);
+    write_name(&s->out, "event", lag->event_name);
+    if (map_get(&s->seen, s->out.data + name, s->out.size - name)) {
+        s->out.size = start;
+        return;
+    }
+    if (s->out.failed || !map_put(&s->seen, s->out.data + name, s->out.size - name, s))
+        s->out.failed = true;
+    write_number(&s->out, "stored", lag->stored);
+    write_number(&s->out, "fired", lag->fired);
+    write_number(&s->out, "dead_letters", lag->dead_letters);
+    buffer_literal(&s->out, "\"groups\":[");
+    s->open = true;
+}
+
+static void write_stream(const lb_group_lag *lag, void *data)
+{
+    streams *s = data;
+    if (!lag->group.size) {
+        begin_stream(s, lag);
+        return;
+    }
+    if (!s->open || s->out.failed)
+        return;
+    buffer_str(&s->out, s->out.data[s->out.size - 1] == '[' ? "{" : ",{");
+    write_name(&s->out, "group", lag->group);
+    write_number(&s->out, "undelivered", lag->undelivered);
+    write_number(&s->out, "pending", lag->pending);
+    write_number(&s->out, "consumers", lag->consumers);
+    s->out.data[s->out.size - 1] = '}';
+}
+
+lb_status lb_streams(lb_bus *bus, const char *events, lb_value **result, lb_error *error)
+{
+    streams s = {0};
+    *result = NULL;
+    buffer_char(&s.out, '[');
+    lb_status status = ask_all(bus, events, write_stream, &s, error);
+    end_stream(&s);
+    buffer_char(&s.out, ']');
+    if (status == LB_OK)
+        status = s.out.failed ? lb_error_set(error, LB_NO_MEMORY, "out of memory while asking for streams")
+                              : lb_value_parse(s.out.data, s.out.size, result, error);
+    buffer_free(&s.out);
+    map_free(&s.seen);
     return status;
 }

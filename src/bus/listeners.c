@@ -373,12 +373,17 @@ static bool permanent(lb_status status)
     return status == LB_INVALID_ARGUMENTS || status == LB_UNKNOWN_MEMBER || status == LB_MALFORMED;
 }
 
+static void name_reason(listener *l, lb_status status)
+{
+    if (status != LB_OK && l->reason.status == LB_OK)
+        lb_error_set(&l->reason, status, "the handler returned %s", lb_status_name(status));
+}
+
 static outcome failed(listener *l, const lb_event_message *e, lb_status status, int deliveries)
 {
     char text[200];
     bool final = status == LB_REJECT || permanent(status) || deliveries >= l->options.max_deliveries;
-    if (l->reason.status == LB_OK)
-        lb_error_set(&l->reason, status, "the handler returned %s", lb_status_name(status));
+    name_reason(l, status);
     switch (l->options.on_error) {
     case LB_ON_ERROR_ACKNOWLEDGE_AND_LOG:
         lb_log(LB_LOG_ERROR, "listener %s: %s is given up: %s", l->name, event_text(e, text),
@@ -397,6 +402,27 @@ static outcome failed(listener *l, const lb_event_message *e, lb_status status, 
                event_text(e, text), deliveries, l->options.max_deliveries, l->reason.message);
         return final ? OUTCOME_DEAD : OUTCOME_RETRY;
     }
+}
+
+static lb_status run_handler(listener *l, lb_event *event)
+{
+    lb_status status = l->handler(event, l->data);
+    if (event->message.misuse.status == LB_OK)
+        return status;
+    l->reason = event->message.misuse;
+    return LB_FAILED;
+}
+
+static lb_status run_with_hooks(listener *l, lb_event *event)
+{
+    int64_t began;
+    lb_status status = hooks_before_event(event, &began, &l->reason);
+    if (status != LB_OK)
+        return status;
+    status = run_handler(l, event);
+    name_reason(l, status);
+    hooks_after_event(event, began, &l->reason);
+    return status;
 }
 
 static outcome handle(listener *l, const lb_event_message *e, unsigned failures, const bool *lost)
@@ -428,11 +454,7 @@ static outcome handle(listener *l, const lb_event_message *e, unsigned failures,
     lb_status status = accept(l, e, &event.message, &l->reason);
     if (status != LB_OK)
         return failed(l, e, status, deliveries);
-    status = l->handler(&event, l->data);
-    if (event.message.misuse.status != LB_OK) {
-        l->reason = event.message.misuse;
-        status = LB_FAILED;
-    }
+    status = hooks_at(l->bus, HOOKS_OF_EVENT_HANDLERS) ? run_with_hooks(l, &event) : run_handler(l, &event);
     return status == LB_OK ? OUTCOME_DONE : failed(l, e, status, deliveries);
 }
 

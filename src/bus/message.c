@@ -416,6 +416,8 @@ static lb_status deferred_send(lb_deferred *d, lb_status status)
     char id[UUID_TEXT + 1];
     lb_error error = {0};
     uuid_text(id);
+    if (d->request.began)
+        hooks_after_execution(&d->request);
     lb_result_message result = {
         .id = {id, UUID_TEXT},
         .rpc_message_id = d->rpc.id,

@@ -31,12 +31,7 @@ static void refuse(lb_request *r, const char *type, const char *message)
 static void run_handler(lb_request *r, const local_api *local)
 {
     const lb_member *row = r->message.member->row;
-    current.bus = r->message.bus;
-    current.client = route_of(r->message.bus, r->message.api_name)->client;
-    current.deadline_ns = r->deadline_ns;
     lb_status status = row->handler(r, local->data);
-    current.bus = NULL;
-    current.deadline_ns = LB_FOREVER;
     if (r->deferred)
         return;
     if (r->message.misuse.status != LB_OK)
@@ -45,6 +40,29 @@ static void run_handler(lb_request *r, const local_api *local)
         lb_fail(r, lb_status_name(status), "the handler failed: %s", lb_status_text(status));
     else if (!r->answered)
         lb_return_datum(r, lb_datum_null());
+}
+
+static void run_with_hooks(lb_request *r, const local_api *local)
+{
+    if (!hooks_before_execution(r))
+        return;
+    run_handler(r, local);
+    if (!r->deferred)
+        hooks_after_execution(r);
+}
+
+static void execute(lb_request *r, const local_api *local)
+{
+    lb_bus *bus = r->message.bus;
+    current.bus = bus;
+    current.client = route_of(bus, r->message.api_name)->client;
+    current.deadline_ns = r->deadline_ns;
+    if (hooks_at(bus, HOOKS_OF_RPC_HANDLERS))
+        run_with_hooks(r, local);
+    else
+        run_handler(r, local);
+    current.bus = NULL;
+    current.deadline_ns = LB_FOREVER;
 }
 
 /* Fills r->out with the answer, unless it is deferred. */
@@ -76,7 +94,7 @@ static void answer(lb_request *r)
         refuse(r, "InvalidArguments", error.message);
         return;
     }
-    run_handler(r, local);
+    execute(r, local);
 }
 
 static void handle(rpc_thread *t, const lb_rpc_message *rpc)
@@ -243,9 +261,11 @@ static bool start_thread(struct client *c)
 static bool has_local_api(const struct client *c)
 {
     const struct schemas *s = &c->bus->schemas;
-    for (size_t i = 0; i < s->count; i++)
-        if (route_of(c->bus, slice_of(s->order[i]->api->name))->client == c)
+    for (size_t i = 0; i < s->count; i++) {
+        lb_slice name = slice_of(s->order[i]->api->name);
+        if (!api_is_internal(name) && route_of(c->bus, name)->client == c) /* those of plugins have no RPCs */
             return true;
+    }
     return false;
 }
 

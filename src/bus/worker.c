@@ -25,6 +25,11 @@ void worker_free(lb_bus *bus)
     for (size_t i = 0; i < w->listener_count; i++)
         listener_free(w->listeners[i]);
     free(w->listeners);
+    tasks_free(bus);
+    for (struct ready *r = bus->ready, *next; r; r = next) {
+        next = r->next;
+        free(r);
+    }
     deferred_free_all(bus);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
@@ -103,6 +108,8 @@ void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
     stop_loops(bus);
     pthread_mutex_unlock(&w->lock);
     lb_stop_request(bus);
+    if (hooks_at(bus, 1u << LB_HOOK_EXCEPTION))
+        hooks_of_worker(bus, LB_HOOK_EXCEPTION, error, NULL);
 }
 
 bool worker_pause(lb_bus *bus, unsigned attempt)
@@ -196,7 +203,7 @@ static bool start_threads(lb_bus *bus)
     for (size_t i = 0; (bus->features & FEATURE_EVENTS) && i < w->listener_count; i++)
         if (!listener_start(w->listeners[i]))
             return false;
-    return true;
+    return tasks_start(bus);
 }
 
 static lb_status publish(lb_bus *bus, lb_error *error)
@@ -213,18 +220,27 @@ static lb_status check_start(lb_bus *bus, const char *what, unsigned flags, unsi
         return lb_error_set(error, LB_USAGE, "%s: unknown bits 0x%x in flags", what, flags & ~known);
     if (!worker_registering(bus, what, error))
         return LB_USAGE;
-    if (!bus->schemas.count && !bus->worker.listener_count)
+    if (!schemas_serve(bus) && !bus->worker.listener_count && !tasks_wanted(bus) &&
+        !hooks_at(bus, 1u << LB_HOOK_BEFORE_WORKER_START))
         return lb_error_set(error, LB_USAGE,
-                            "there is nothing to serve: expected lb_register or lb_listen before");
+                            "there is nothing to serve: expected lb_register, lb_listen or a task before");
     return LB_OK;
 }
 
 static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
 {
     struct worker *w = &bus->worker;
-    lb_status status = publish(bus, error);
+    lb_error own = {0};
+    if (!error)
+        error = &own;
+    lb_status status = hooks_of_worker(bus, LB_HOOK_BEFORE_WORKER_START, NULL, error);
     if (status != LB_OK)
         return status;
+    status = publish(bus, error);
+    if (status != LB_OK) {
+        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, error, NULL);
+        return status;
+    }
     bus->features = (flags & LB_RUN_NO_RPCS ? 0 : FEATURE_RPCS) |
                     (flags & LB_RUN_NO_EVENTS ? 0 : FEATURE_EVENTS) |
                     (flags & LB_RUN_NO_TASKS ? 0 : FEATURE_TASKS);
@@ -238,7 +254,7 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
         pthread_cond_wait(&w->changed, &w->lock);
     w->state = WORKER_RUNNING;
     status = w->failure;
-    if (status != LB_OK && error)
+    if (status != LB_OK)
         *error = w->failure_error;
     pthread_mutex_unlock(&w->lock);
     if (!started)
@@ -249,8 +265,8 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
         return status;
     }
     lb_log(LB_LOG_INFO, "Ready.");
-    if (bus->ready)
-        bus->ready(bus, bus->ready_data);
+    for (const struct ready *r = bus->ready; r; r = r->next)
+        r->tell(bus, r->data);
     return LB_OK;
 }
 
@@ -266,18 +282,25 @@ lb_status lb_start(lb_bus *bus, lb_error *error) { return lb_start_with(bus, 0, 
 
 lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error)
 {
+    struct ready **last = &bus->ready;
     if (!worker_registering(bus, "lb_on_ready", error))
         return LB_USAGE;
-    bus->ready = ready;
-    bus->ready_data = data;
+    if (!ready)
+        return lb_error_set(error, LB_USAGE, "lb_on_ready: expected a function");
+    while (*last)
+        last = &(*last)->next;
+    if (!(*last = malloc(sizeof **last)))
+        return lb_error_set(error, LB_NO_MEMORY, "lb_on_ready: out of memory");
+    **last = (struct ready){ready, data, NULL};
     return LB_OK;
 }
 
 /* ---- Stopping --------------------------------------------------------------------------------------- */
 
 /* worker.lock is held. No thread of the worker is left. */
-static void join_threads(struct worker *w)
+static void join_threads(lb_bus *bus)
 {
+    struct worker *w = &bus->worker;
     if (w->timer)
         pthread_join(w->timer, NULL);
     w->timer = 0;
@@ -291,6 +314,16 @@ static void join_threads(struct worker *w)
     w->rpcs = NULL;
     for (size_t i = 0; i < w->listener_count; i++)
         listener_join(w->listeners[i]);
+    tasks_join(bus);
+}
+
+/* The failure that had ended the worker counts before that of a hook. */
+static lb_status run_stop_hooks(lb_bus *bus, lb_status status, const lb_error *why, lb_error *error)
+{
+    bool failed = status != LB_OK;
+    lb_status hooks =
+        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, failed ? why : NULL, failed ? NULL : error);
+    return failed ? status : hooks;
 }
 
 lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
@@ -299,6 +332,7 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     if (timeout_ms < 0)
         timeout_ms = STOP_TIMEOUT_MS;
     int64_t deadline = clock_in_ms(timeout_ms);
+    lb_error why;
     bus_check_fork(bus);
     pthread_mutex_lock(&w->lock);
     if (w->state == WORKER_STOPPED) {
@@ -307,6 +341,7 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     }
     w->state = WORKER_STOPPING;
     stop_loops(bus);
+    bool ended = false;
     lb_status status = LB_OK;
     while (w->threads || w->deferred_count) {
         if (dispatch_run_work(bus))
@@ -320,16 +355,20 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     }
     if (status != LB_OK) {
         lb_error_set(error, status,
-                     "the worker did not stop within %d ms: a handler, or the transport, still runs",
+                     "the worker did not stop within %d ms: a handler, a task or the transport still runs",
                      timeout_ms);
     } else {
-        join_threads(w);
+        join_threads(bus);
+        ended = w->state != WORKER_STOPPED; /* by this thread, if several stop it */
         w->state = WORKER_STOPPED;
+        why = w->failure_error;
         if ((status = w->failure) != LB_OK && error)
-            *error = w->failure_error;
+            *error = why;
         w->failure = LB_OK;
     }
     pthread_mutex_unlock(&w->lock);
+    if (ended)
+        status = run_stop_hooks(bus, status, &why, error);
     return status;
 }
 
@@ -471,6 +510,8 @@ lb_value *lb_describe(const lb_bus *bus)
             buffer_char(&out, ',');
         listener_describe(bus->worker.listeners[i], &out);
     }
+    buffer_literal(&out, "],\"plugins\":[");
+    plugins_describe(bus, &out);
     buffer_literal(&out, "]}");
     if (!out.failed)
         lb_value_parse(out.data, out.size, &value, NULL);

@@ -39,6 +39,8 @@ static void print_apis(FILE *out, const colours *c, const lb_value *apis)
     lb_value_iterator api = lb_value_iterate(apis);
 
     while (lb_value_next(&api)) {
+        if (strncmp(lb_value_str(lb_value_get(api.value, "name")), "internal.", 9) == 0)
+            continue; /* of plugins */
         lb_value_iterator member = lb_value_iterate(lb_value_get(api.value, "members"));
         fprintf(out, "\n  %sAPI%s %s%s%s\n", c->dim, c->off, c->bold,
                 lb_value_str(lb_value_get(api.value, "name")), c->off);
@@ -60,6 +62,18 @@ static void print_listeners(FILE *out, const colours *c, const lb_value *listene
         fprintf(out, "    %sgroup%s  %s\n", c->dim, c->off,
                 lb_value_str(lb_value_get(listener.value, "group")));
     }
+}
+
+static void print_plugins(FILE *out, const colours *c, const lb_value *plugins)
+{
+    lb_value_iterator it = lb_value_iterate(plugins);
+    buffer names = {0};
+
+    for (const char *separator = ""; lb_value_next(&it); separator = ", ")
+        buffer_printf(&names, "%s%s", separator, lb_value_str(it.value));
+    if (names.size && buffer_text(&names))
+        print_row(out, c, "plugins", names.data);
+    buffer_free(&names);
 }
 
 static void print_hint(FILE *out, const colours *c, const lb_value *about, bool service_is_random)
@@ -107,6 +121,7 @@ void banner_print(FILE *out, const banner *b)
         print_row(out, &c, "module", b->module);
     if (b->left_out)
         print_row(out, &c, "left out", features_text(b->left_out, left_out));
+    print_plugins(out, &c, lb_value_get(about, "plugins"));
     print_apis(out, &c, lb_value_get(about, "apis"));
     print_listeners(out, &c, lb_value_get(about, "listeners"));
     print_hint(out, &c, about, b->service_is_random);

@@ -28,6 +28,7 @@ typedef struct invocation {
     const char *bus;                                                    /* run, dumpschema, inspect, shell */
     const char *schema;                                                 /* run */
     const char *only, *skip, *processes, *reload, *dry_run;             /* run */
+    const char *ping_interval, *no_ping;                                /* run */
     const char *out;                                                    /* dumpschema, dumpconfigschema */
     const char *reference;                                              /* dumpconfigschema */
     const char *json, *timeout, *trace;                                 /* call, fire, shell, doctor */
@@ -36,6 +37,7 @@ typedef struct invocation {
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
+    const char *interval, *once;                                          /* top */
 } invocation;
 
 /* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
@@ -73,7 +75,7 @@ typedef struct command {
     int (*run)(invocation *in);
 } command;
 
-extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_doctor,
+extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_top, cmd_doctor,
     cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
@@ -111,6 +113,11 @@ lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
 /* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
  * them later: from copies in `memory`. */
 void cli_hide_passwords(invocation *in, arena *memory);
+
+/* What the flags of run say of the plugin internal_state, for lb_options.plugins, in `out`; NULL: nothing.
+ * CLI_OK, or CLI_USAGE with the message printed. */
+#define PING_SIZE 128
+int ping_options(const invocation *in, char out[PING_SIZE], const char **plugins);
 
 /* What lb_setup said, or that it failed with `status`; returns CLI_FAILURE. */
 int setup_failure(const invocation *in, lb_error *error, lb_status status, const char *what);

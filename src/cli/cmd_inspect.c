@@ -1,10 +1,11 @@
 /* lightbus inspect: prints stored events, filtered as they come. They are read page by page in the order of
  * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
- * goes on with those that are fired meanwhile, until a signal. */
+ * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. */
 #include "inspect.h"
 
 #include "../base/clock.h"
 #include "../base/json.h"
+#include "../base/map.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,13 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOK_AGAIN_MS = 100, RETRY_MOST_MS = 5000, PROGRESS_MS = 100, FLUSH_MS = 100 };
+enum { LOOK_AGAIN_MS = 100, NEW_APIS_MS = 1000, RETRY_MOST_MS = 5000, PROGRESS_MS = 100, FLUSH_MS = 100 };
 
 typedef struct inspection {
     invocation *in;
     lb_bus *bus;
     lb_value *schemas;
-    lb_history *history;
+    map apis;               /* names of those that are read */
+    lb_history **histories; /* of those there at the start; then one for each time that more appeared */
+    size_t history_count, turn;
+    lb_history *history; /* the one that gave the present event */
+    int64_t apis_at;     /* when to look for more */
+    char started_at[32]; /* a native id: what "$" is to an API that appears later */
     arena memory;
     inspect_filter filter;
     inspect_printer printer;
@@ -60,11 +66,16 @@ static bool api_is_wanted(const invocation *in, const char *name)
     return (in->internal || !is_internal(name)) && (!in->api || pattern_matches(in->api, name));
 }
 
-static void add_events(const invocation *in, buffer *events, const char *api)
+static void add_events(inspection *i, buffer *events, const char *api)
 {
+    const invocation *in = i->in;
     const char *event = in->event && !is_pattern(in->event) ? in->event : "*";
+    if (map_get(&i->apis, api, strlen(api)))
+        return;
     buffer_printf(events, "%s%s.%s", events->size ? " " : "", api, event);
 }
+
+static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_MEMORY, "out of memory"); }
 
 static lb_status no_api(const inspection *i, lb_error *error)
 {
@@ -90,40 +101,101 @@ static lb_status no_api(const inspection *i, lb_error *error)
     return status;
 }
 
-/* The events to read, as lb_history_open takes them. One API that is given by its name is read whether its
- * schema is there or not: its service may be down. */
+/* The events to read of APIs that are not read yet, as lb_history_open takes them; none: there are no such
+ * APIs. One API that is given by its name is read whether its schema is there or not: its service may be down.
+ */
 static lb_status choose_events(inspection *i, buffer *events, lb_error *error)
 {
     lb_value_iterator it = lb_value_iterate(i->schemas);
     while (lb_value_next(&it))
         if (api_is_wanted(i->in, it.name)) {
-            add_events(i->in, events, it.name);
+            add_events(i, events, it.name);
             i->api_is_known = true;
         }
     if (!events->size && i->in->api && !is_pattern(i->in->api))
-        add_events(i->in, events, i->in->api);
-    if (!events->size && !events->failed)
-        return no_api(i, error);
-    return buffer_text(events) ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory");
+        add_events(i, events, i->in->api);
+    return events->failed || (events->size && !buffer_text(events)) ? no_memory(error) : LB_OK;
 }
 
-static lb_status open_history(inspection *i, lb_error *error)
+/* The APIs that add_events would choose again. */
+static bool mark_chosen(inspection *i)
+{
+    bool good = true;
+    lb_value_iterator it = lb_value_iterate(i->schemas);
+    while (lb_value_next(&it))
+        if (api_is_wanted(i->in, it.name))
+            good = good && map_put(&i->apis, it.name, it.name_size, i);
+    return good;
+}
+
+static lb_status add_history(inspection *i, const char *events, const char *from, lb_error *error)
 {
     const invocation *in = i->in;
     const lb_history_options options = {
-        .from = in->native_id ? in->native_id : in->from,
+        .from = in->native_id ? in->native_id : from,
         .to = in->native_id ? in->native_id : in->to,
         .flags = in->oldest_first || in->follow ? LB_HISTORY_OLDEST_FIRST : 0,
     };
+    lb_history **larger = realloc(i->histories, (i->history_count + 1) * sizeof *larger);
+    if (!larger)
+        return no_memory(error);
+    i->histories = larger;
+    i->histories[i->history_count] = lb_history_open(i->bus, events, &options, error);
+    if (!i->histories[i->history_count])
+        return error->status;
+    i->turn = i->history_count++;
+    return LB_OK;
+}
+
+/* Reads the APIs that are there and not read yet. What fails is tried again as a whole. */
+static lb_status open_history(inspection *i, const char *from, lb_error *error)
+{
     buffer events = {0};
-    lb_status status = lb_schema_dump(i->bus, &i->schemas, error);
-    i->printer.schemas = i->schemas;
-    if (status == LB_OK)
-        status = choose_events(i, &events, error);
-    if (status == LB_OK && !(i->history = lb_history_open(i->bus, events.data, &options, error)))
-        status = error->status;
+    lb_value *schemas = NULL;
+    lb_status status = lb_schema_dump(i->bus, &schemas, error);
+    if (status != LB_OK)
+        return status;
+    lb_value_free(i->schemas);
+    i->printer.schemas = i->schemas = schemas;
+    status = choose_events(i, &events, error);
+    if (status == LB_OK && events.size)
+        status = add_history(i, events.data, from, error);
+    if (status == LB_OK && !mark_chosen(i))
+        status = no_memory(error);
     buffer_free(&events);
+    i->apis_at = clock_in_ms(NEW_APIS_MS);
     return status;
+}
+
+static bool follows_more(const inspection *i)
+{
+    return i->in->follow && (!i->in->api || is_pattern(i->in->api));
+}
+
+static lb_status open_first(inspection *i, lb_error *error)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(i->started_at, sizeof i->started_at, "%lld", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    lb_status status = open_history(i, i->in->from, error);
+    if (status != LB_OK || i->history_count)
+        return status;
+    if (!follows_more(i))
+        return no_api(i, error);
+    no_api(i, error);
+    fprintf(stderr, "%s inspect: at present ", i->in->program);
+    print_safe(stderr, error->message);
+    fputc('\n', stderr);
+    return LB_OK;
+}
+
+/* APIs that have appeared meanwhile, now and then. */
+static lb_status open_more(inspection *i, lb_error *error)
+{
+    bool now = i->in->from && strcmp(i->in->from, "$") == 0;
+    if (!follows_more(i) || clock_now() < i->apis_at)
+        return LB_OK;
+    return open_history(i, now ? i->started_at : i->in->from, error);
 }
 
 /* ---- Printing --------------------------------------------------------------------------------------- */
@@ -171,7 +243,7 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     clear_progress(i);
     errno = 0;
     if (!inspect_print(&i->printer, i->history, event))
-        return lb_error_set(error, LB_NO_MEMORY, "out of memory");
+        return no_memory(error);
     if (ferror(stdout))
         i->write_error = errno ? errno : EIO;
     i->printed++;
@@ -208,12 +280,29 @@ static bool goes_on(inspection *i, const lb_error *error)
     return true;
 }
 
+/* The next event of any of the histories; NULL: none has any at present. */
+static lb_status next_event(inspection *i, const lb_event **event, lb_error *error)
+{
+    lb_status status = LB_OK;
+    *event = NULL;
+    for (size_t tried = 0; tried < i->history_count && status == LB_OK; tried++) {
+        i->history = i->histories[i->turn];
+        status = lb_history_next(i->history, event, error);
+        if (*event)
+            break;
+        i->turn = (i->turn + 1) % i->history_count;
+    }
+    if (status == LB_OK && !*event)
+        status = open_more(i, error);
+    return status;
+}
+
 static lb_status go_through(inspection *i, lb_error *error)
 {
     lb_status status = LB_OK;
     while (status == LB_OK && !is_over(i)) {
         const lb_event *event;
-        status = lb_history_next(i->history, &event, error);
+        status = next_event(i, &event, error);
         if (status != LB_OK) {
             if (goes_on(i, error))
                 status = LB_OK;
@@ -249,7 +338,7 @@ static int inspect(inspection *i)
         return code;
     if (i->in->follow)
         catch_signals();
-    lb_status status = open_history(i, &error);
+    lb_status status = open_first(i, &error);
     if (status == LB_OK)
         status = go_through(i, &error);
     if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)
@@ -263,10 +352,9 @@ static lb_status read_flags(inspection *i, lb_error *error)
 {
     const invocation *in = i->in;
     lb_status status = inspect_filter_read(&i->memory, in, &i->filter, error);
-    if (status == LB_OK)
-        status = inspect_format_read(in, &i->printer, error);
     if (status != LB_OK)
         return status;
+    inspect_format_read(in, &i->printer);
     if (in->events_count && !flags_count(in->events_count, &i->left))
         return lb_error_set(error, LB_USAGE, "--count: expected a whole number above 0, got \"%s\"",
                             in->events_count);
@@ -298,7 +386,10 @@ static int inspect_command(invocation *in)
     else
         code = usage_error(in, "%s", error.message);
     buffer_free(&i.printer.out);
-    lb_history_close(i.history);
+    for (size_t n = 0; n < i.history_count; n++)
+        lb_history_close(i.histories[n]);
+    free(i.histories);
+    map_free(&i.apis);
     lb_value_free(i.schemas);
     lb_close(i.bus);
     arena_free(&i.memory);

@@ -95,6 +95,9 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
 
 static int listen_command(invocation *in)
 {
+    /* it looks on: it is no worker of which others should hear, whatever the configuration says */
+    static const char silent[] =
+        "{\"internal_state\": {\"enabled\": false}, \"internal_metrics\": {\"enabled\": false}}";
     printing p = {
         .in = in, .colours = colours_for(stdout), .for_people = isatty(STDOUT_FILENO), .left = UINT64_MAX};
     lb_bus *bus;
@@ -104,7 +107,8 @@ static int listen_command(invocation *in)
         return usage_error(in, "expected %s", in->command->arguments);
     if (in->events_count && !flags_count(in->events_count, &p.left))
         return usage_error(in, "--count: expected a whole number above 0, got \"%s\"", in->events_count);
-    bus = cli_open(in, (lb_options){.service_name = "lightbus", .log_level = LB_LOG_WARNING});
+    bus =
+        cli_open(in, (lb_options){.service_name = "lightbus", .log_level = LB_LOG_WARNING, .plugins = silent});
     if (!bus)
         return CLI_FAILURE;
     code = listen_and_print(in, bus, &p);

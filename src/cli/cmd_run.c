@@ -105,7 +105,7 @@ static lb_status load(const invocation *in, arena *memory, role *r, lb_setup_fn 
     return module_load(memory, r->module, setup, error);
 }
 
-static int work(const invocation *in, arena *memory, unsigned left_out, role *r)
+static int work(const invocation *in, arena *memory, unsigned left_out, const char *plugins, role *r)
 {
     lb_setup_fn setup = in->setup;
     lb_bus *bus = NULL;
@@ -117,7 +117,7 @@ static int work(const invocation *in, arena *memory, unsigned left_out, role *r)
         failure(in, &error);
         goto out;
     }
-    bus = cli_open(in, (lb_options){0});
+    bus = cli_open(in, (lb_options){.plugins = plugins});
     if (!bus)
         goto out;
     status = setup(bus, &error);
@@ -163,18 +163,21 @@ static int run(invocation *in)
     arena memory = {0};
     unsigned left_out = 0;
     int count = 1, code;
+    char ping[PING_SIZE];
+    const char *plugins;
     bool supervised = (in->processes || in->reload) && !in->dry_run;
 
     if (in->count)
         return usage_error(in, "unexpected argument \"%s\"%s", in->arguments[0],
                            in->setup ? "" : "; a bus module is named with --bus");
-    if ((code = features_read(in, &left_out)) != CLI_OK || (code = read_processes(in, &count)) != CLI_OK)
+    if ((code = features_read(in, &left_out)) != CLI_OK || (code = read_processes(in, &count)) != CLI_OK ||
+        (code = ping_options(in, ping, &plugins)) != CLI_OK)
         return code;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what handlers print is seen at once, in a pipe too */
     if (supervised)
         code = supervise(in, count, in->reload != NULL, &memory, &r);
     if (code == CLI_OK)
-        code = supervised && !r.number ? say_stopped() : work(in, &memory, left_out, &r);
+        code = supervised && !r.number ? say_stopped() : work(in, &memory, left_out, plugins, &r);
     arena_free(&memory);
     return code;
 }
@@ -189,6 +192,9 @@ static const flag flags[] = {
     {"processes", "N", "N workers; one that ends is replaced", offsetof(invocation, processes), 0, false},
     {"reload", NULL, "start anew when the bus module's files change", offsetof(invocation, reload), 0, true},
     {"dry-run", NULL, "show what would be served, check it, and end", offsetof(invocation, dry_run), 0, false},
+    {"ping-interval", "SECONDS", "tell internal.state that it lives, this often",
+     offsetof(invocation, ping_interval), 0, false},
+    {"no-ping", NULL, "do not tell it regularly", offsetof(invocation, no_ping), 0, false},
     {0},
 };
 

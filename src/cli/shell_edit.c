@@ -30,6 +30,7 @@ static struct {
     __typeof__(el_end) *end;
     __typeof__(el_gets) *gets;
     __typeof__(el_set) *set;
+    __typeof__(el_wset) *wset;
     __typeof__(el_get) *get;
     __typeof__(el_line) *line;
     __typeof__(el_cursor) *cursor;
@@ -53,6 +54,7 @@ static bool load(void)
         {&lib.end, "el_end"},
         {&lib.gets, "el_gets"},
         {&lib.set, "el_set"},
+        {&lib.wset, "el_wset"},
         {&lib.get, "el_get"},
         {&lib.line, "el_line"},
         {&lib.cursor, "el_cursor"},
@@ -149,7 +151,7 @@ static int read_character(EditLine *el, wchar_t *character)
 }
 
 /* The line ends as if by Enter, so that libedit leaves it behind as a whole; it will not be looked at. */
-static unsigned char clear(EditLine *el, int key)
+static unsigned char clear(EditLine *el, wint_t key)
 {
     const LineInfo *line = lib.line(el);
     (void)key;
@@ -214,7 +216,7 @@ static unsigned char complete_text(EditLine *el, arena *memory, const char *text
     return CC_REDISPLAY;
 }
 
-static unsigned char complete(EditLine *el, int key)
+static unsigned char complete(EditLine *el, wint_t key)
 {
     shell *s = editor_of(el)->shell;
     const LineInfo *line = lib.line(el);
@@ -304,8 +306,9 @@ shell_editor *shell_editor_open(shell *s)
     lib.set(e->el, EL_PROMPT_ESC, prompt, '\1');
     lib.set(e->el, EL_EDITOR, "emacs");
     lib.set(e->el, EL_GETCFN, read_character);
-    lib.set(e->el, EL_ADDFN, "lightbus-complete", "completes names and values", complete);
-    lib.set(e->el, EL_ADDFN, "lightbus-clear", "gives the line up", clear);
+    /* The narrow function would leak its copies of these texts. */
+    lib.wset(e->el, EL_ADDFN, L"lightbus-complete", L"completes names and values", complete);
+    lib.wset(e->el, EL_ADDFN, L"lightbus-clear", L"gives the line up", clear);
     lib.source(e->el, NULL); /* ~/.editrc, which may choose other keys */
     bind_keys(e->el);
     open_history(e);
@@ -317,7 +320,7 @@ shell_input shell_editor_read(shell_editor *e, bool continued, buffer *line)
     int size = 0;
     e->continued = continued;
     e->input = SHELL_LINE;
-    fflush(stderr);
+    lib.set(e->el, EL_PREP_TERM, 1); /* before the prompt: what is typed behind it is echoed once */
     const char *text = lib.gets(e->el, &size);
     if (text && size > 0 && e->input == SHELL_LINE) {
         size -= text[size - 1] == '\n';

@@ -152,11 +152,10 @@ static void note_ignored(const checker *c, const option *o, const node *n)
     bool is_default =
         n->kind == NODE_NULL || (o->otherwise && (n->kind == NODE_BOOL ? n->boolean == (*o->otherwise == 't')
                                                                        : slice_is(n->text, o->otherwise)));
-    bool switched_on = n->kind == NODE_BOOL && n->boolean;
 
     if (!is_default)
-        lb_log(switched_on ? LB_LOG_WARNING : LB_LOG_INFO, "%s:%d:%d: %s has no effect: %s", c->source,
-               n->at.line, n->at.column, c->path, o->ignored);
+        lb_log(LB_LOG_INFO, "%s:%d:%d: %s has no effect: %s", c->source, n->at.line, n->at.column, c->path,
+               o->ignored);
 }
 
 /* ---- Dicts ------------------------------------------------------------------------------------------ */
@@ -210,6 +209,39 @@ static lb_status check_apis(checker *c, const option *o, const node *apis)
     return status;
 }
 
+/* Of a plugin that is not built in, what is the bus's; the rest is for it to check. */
+static lb_status check_other_plugin(checker *c, const node *plugin)
+{
+    size_t used = strlen(c->path);
+    lb_status status = LB_OK;
+
+    snprintf(c->path + used, PATH_SIZE - used, ".%.60s", plugin->key.data);
+    for (const option *o = other_plugin_options; o->name && status == LB_OK; o++) {
+        const node *n = node_get(plugin, slice_of(o->name));
+        if (n)
+            status = check_member(c, o, n);
+    }
+    c->path[used] = '\0';
+    return status;
+}
+
+static lb_status check_plugins(checker *c, const option *o, const node *plugins)
+{
+    static const option other = {.kind = OPTION_DICT, .nullable = true};
+    lb_status status = LB_OK;
+
+    for (const node *n = plugins->first; n && status == LB_OK; n = n->next) {
+        const option *member = o->members;
+        while (member->name && !slice_is(n->key, member->name))
+            member++;
+        if (!member->name && n->kind == NODE_DICT)
+            status = check_other_plugin(c, n);
+        else
+            status = check_member(c, member->name ? member : &other, n);
+    }
+    return status;
+}
+
 static lb_status check_value(checker *c, const option *o, const node *n)
 {
     if (n->kind == NODE_NULL && o->nullable)
@@ -235,7 +267,18 @@ static lb_status check_value(checker *c, const option *o, const node *n)
         return unfit(c, n, o->or_bool ? "a mapping, true or false" : "a mapping",
                      n->kind == NODE_NULL && *c->path ? "; leave the key out when there is nothing to say"
                                                       : "");
-    return o->kind == OPTION_APIS ? check_apis(c, o, n) : check_dict(c, o, n);
+    return o->kind == OPTION_APIS      ? check_apis(c, o, n)
+           : o->kind == OPTION_PLUGINS ? check_plugins(c, o, n)
+                                       : check_dict(c, o, n);
+}
+
+lb_status config_check_part(const char *source, const char *path, const option *o, const node *n,
+                            lb_error *error)
+{
+    checker c = {.source = source, .error = error};
+
+    snprintf(c.path, sizeof c.path, "%s", path);
+    return check_value(&c, o, n);
 }
 
 lb_status config_check(const char *source, const node *root, lb_error *error)

@@ -3,6 +3,8 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <lightbus/plugin.h>
+
 #include "../base/arena.h"
 #include "../base/json.h"
 
@@ -53,6 +55,23 @@ typedef struct transport_choice {
  * where the file has none. Kinds that reach the same place get the same URL, so that they share connections. */
 lb_status config_transports(const config *c, lb_slice api, const char *forced, const char *otherwise,
                             arena *memory, transport_choice choices[TRANSPORT_KINDS], lb_error *error);
+
+/* Plugins, by the names of their sections, one by one; {NULL, 0} after the last. A section that is null is left
+ * out. */
+lb_slice config_plugin(const config *c, size_t index);
+bool config_plugin_enabled(const config *c, lb_slice name);
+/* The path of its shared object, in `memory`. *library NULL: none is named. LB_NO_MEMORY. */
+lb_status config_plugin_library(const config *c, lb_slice name, arena *memory, const char **library,
+                                lb_error *error);
+/* What its section says, with the defaults of its table: that of a built-in plugin, else `table`, or, when that
+ * is NULL, none at all, and all keys are given as they are. An owned dict. Keys and values that the table does
+ * not know are LB_CONFIG. */
+lb_status config_plugin_values(const config *c, lb_slice name, const lb_plugin_option *table, lb_value **values,
+                               lb_error *error);
+/* "lightbus.yaml:2:3: unknown plugin ...; " and the hint. */
+lb_status config_plugin_unknown(const config *c, lb_slice name, const char *hint, lb_error *error);
+/* Lays the sections in a JSON object over those of the file: what it says wins. LB_CONFIG, LB_NO_MEMORY. */
+lb_status config_give_plugins(config *c, const char *json, lb_error *error);
 
 /* "redis://user:secret@host" -> "redis://user:***@host", in `memory` (S33). NULL: no memory. */
 char *url_mask(arena *memory, const char *url);

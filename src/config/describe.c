@@ -41,6 +41,18 @@ static void write_property(buffer *out, const option *o)
     buffer_char(out, '}');
 }
 
+/* Of plugins that are not built in, the keys that the bus reads; they have others of their own. */
+static void write_other_plugins(buffer *out)
+{
+    buffer_literal(out, "\"additionalProperties\":{\"anyOf\":[{\"properties\":{");
+    for (const option *o = other_plugin_options; o->name; o++) {
+        if (o != other_plugin_options)
+            buffer_char(out, ',');
+        write_property(out, o);
+    }
+    buffer_literal(out, "},\"type\":\"object\"},{\"type\":\"null\"}]},");
+}
+
 static void write_properties(buffer *out, const option *dict)
 {
     const option *order[64];
@@ -49,7 +61,11 @@ static void write_properties(buffer *out, const option *dict)
     for (const option *o = dict->members; o->name && count < 64; o++)
         order[count++] = o;
     qsort(order, count, sizeof *order, by_name);
-    buffer_literal(out, "\"additionalProperties\":false,\"properties\":{");
+    if (dict->kind == OPTION_PLUGINS)
+        write_other_plugins(out);
+    else
+        buffer_literal(out, "\"additionalProperties\":false,");
+    buffer_literal(out, "\"properties\":{");
     for (size_t i = 0; i < count; i++) {
         if (i)
             buffer_char(out, ',');
@@ -76,6 +92,7 @@ static void write_type(buffer *out, const option *o)
 {
     switch (o->kind) {
     case OPTION_DICT:
+    case OPTION_PLUGINS:
         write_properties(out, o);
         break;
     case OPTION_APIS:
@@ -147,6 +164,7 @@ static void write_row(buffer *out, const option *o)
 
 static void write_section(buffer *out, const option *dict, const char *path, const char *help)
 {
+    static const option other = {.kind = OPTION_DICT, .members = other_plugin_options};
     bool rows = false;
 
     buffer_printf(out, "\n## %s\n\n", *path ? path : "The root");
@@ -173,6 +191,8 @@ static void write_section(buffer *out, const option *dict, const char *path, con
         write_section(out, o, buffer_text(&below) ? below.data : o->name, o->help);
         buffer_free(&below);
     }
+    if (dict->kind == OPTION_PLUGINS)
+        write_section(out, &other, "plugins.NAME", "one of your own; its other keys are its own, too");
 }
 
 const char options_introduction[] =

@@ -245,11 +245,22 @@ lb_slice config_api(const config *c, size_t index)
     return c->apis && c->apis[index] ? c->apis[index]->key : (lb_slice){NULL, 0};
 }
 
+const char *config_path(const config *c, const node *path, arena *memory)
+{
+    const char *slash = c->source && path->at.line ? strrchr(c->source, '/') : NULL;
+
+    if (path->text.data[0] == '/' || !slash)
+        return arena_printf(memory, "%s%s", strchr(path->text.data, '/') ? "" : "./", path->text.data);
+    return arena_printf(memory, "%.*s/%s", (int)(slash - c->source), c->source, path->text.data);
+}
+
 const char *config_where(const config *c, const char *path, lb_slice api, char out[WHERE_SIZE])
 {
     const node *n = config_node(c, path, api);
 
-    if (n)
+    if (n && n->at.line == 0)
+        snprintf(out, WHERE_SIZE, "%s: %s", GIVEN_PLUGINS, path);
+    else if (n)
         snprintf(out, WHERE_SIZE, "%s:%d:%d: %s", c->source, n->at.line, n->at.column, path);
     else
         snprintf(out, WHERE_SIZE, "%s", path);

@@ -18,4 +18,7 @@ const node *config_section(const config *c, lb_slice api);
 /* What the file says, by path; NULL: nothing, or null. */
 const node *config_node(const config *c, const char *path, lb_slice api);
 
+/* A path in the file is relative to the file; in `memory`, NULL when that is short. */
+const char *config_path(const config *c, const node *path, arena *memory);
+
 #endif

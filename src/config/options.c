@@ -390,35 +390,34 @@ static const option api_options[] = {
     {0},
 };
 
-#define NO_PLUGIN "this version has no such plugin; enabling it gives a warning"
+#define PLUGIN_ENABLED                                                                                         \
+    {                                                                                                          \
+        .name = "enabled", .kind = OPTION_BOOL, .otherwise = "false", .help = "whether to load it"             \
+    }
 
 static const option state_options[] = {
-    {.name = "enabled",
-     .kind = OPTION_BOOL,
-     .otherwise = "false",
-     .help = "whether to load it",
-     .ignored = NO_PLUGIN},
+    PLUGIN_ENABLED,
     {.name = "ping_enabled",
      .kind = OPTION_BOOL,
      .otherwise = "true",
-     .help = "whether to say regularly that it lives",
-     .ignored = NO_PLUGIN},
+     .help = "whether a worker says regularly that it lives. Flag: `lightbus run --no-ping`"},
     {.name = "ping_interval",
      .kind = OPTION_INT,
      .least = 1,
      .most = YEAR,
      .otherwise = "60",
-     .help = "seconds between those",
-     .ignored = NO_PLUGIN},
+     .help = "seconds between those. Flag: `lightbus run --ping-interval`"},
     {0},
 };
 
-static const option metrics_options[] = {
-    {.name = "enabled",
-     .kind = OPTION_BOOL,
-     .otherwise = "false",
-     .help = "whether to load it",
-     .ignored = NO_PLUGIN},
+static const option metrics_options[] = {PLUGIN_ENABLED, {0}};
+
+const option other_plugin_options[] = {
+    PLUGIN_ENABLED,
+    {.name = "library",
+     .kind = OPTION_STR,
+     .help = "the shared object of the plugin (lightbus/plugin.h); a relative path begins at the configuration "
+             "file. Without it, the program registers the plugin"},
     {0},
 };
 
@@ -428,13 +427,13 @@ static const option plugin_options[] = {
      .members = state_options,
      .title = "StatePluginConfig",
      .nullable = true,
-     .help = "events about the states of workers"},
+     .help = "events about the states of workers, on the API `internal.state`"},
     {.name = "internal_metrics",
      .kind = OPTION_DICT,
      .members = metrics_options,
      .title = "MetricsPluginConfig",
      .nullable = true,
-     .help = "events about calls and events"},
+     .help = "an event about each call and event, on the API `internal.metrics`"},
     {0},
 };
 
@@ -464,10 +463,10 @@ static const option root_options[] = {
      .title = "ApiConfig",
      .help = "by the names of APIs; `default` is for all others"},
     {.name = "plugins",
-     .kind = OPTION_DICT,
+     .kind = OPTION_PLUGINS,
      .members = plugin_options,
      .title = "PluginSelector",
-     .help = "plugins"},
+     .help = "plugins, built in or of your own: see ../how-to/write-a-plugin.md"},
     {0},
 };
 

@@ -6,8 +6,9 @@
 #include "../base/json.h"
 
 typedef enum option_kind {
-    OPTION_DICT, /* of the keys in `members` */
-    OPTION_APIS, /* a dict of names of APIs to what `members` says */
+    OPTION_DICT,    /* of the keys in `members` */
+    OPTION_APIS,    /* a dict of names of APIs to what `members` says */
+    OPTION_PLUGINS, /* a dict of the keys in `members`, and of others, which the bus checks: see plugins.c */
     OPTION_STR,
     OPTION_INT,
     OPTION_NUMBER,
@@ -38,6 +39,8 @@ extern const option config_options; /* the root: a dict */
 const option *option_at(const char *path);
 /* The one that a flag sets (its name without dashes). NULL: there is none. */
 const option *option_of_flag(const char *flag);
+
+extern const option other_plugin_options[]; /* of a plugin that is not built in: `enabled`, `library` */
 
 /* The JSON schema of a configuration, keys in order, as compact JSON; the reference page as Markdown. */
 void options_json_schema(buffer *out);

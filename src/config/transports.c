@@ -147,16 +147,6 @@ static const char *url_in(const node *transport)
     return url ? url->text.data : NULL;
 }
 
-/* A path in the file is relative to the file. */
-static const char *object_path(const config *c, const node *object, arena *memory)
-{
-    const char *slash = strrchr(c->source, '/');
-
-    if (object->text.data[0] == '/' || !slash)
-        return arena_printf(memory, "%s%s", strchr(object->text.data, '/') ? "" : "./", object->text.data);
-    return arena_printf(memory, "%.*s/%s", (int)(slash - c->source), c->source, object->text.data);
-}
-
 static lb_status select_custom(const config *c, const node *custom, selection *s, arena *memory,
                                lb_error *error)
 {
@@ -166,7 +156,7 @@ static lb_status select_custom(const config *c, const node *custom, selection *s
         return config_error(error, c->source, custom->at,
                             "custom: expected a url that the transport answers to");
     s->base = url_in(custom);
-    s->object = object ? object_path(c, object, memory) : NULL;
+    s->object = object ? config_path(c, object, memory) : NULL;
     return object && !s->object ? lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus")
                                 : LB_OK;
 }

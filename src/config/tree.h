@@ -14,8 +14,10 @@
 typedef enum node_kind { NODE_NULL, NODE_BOOL, NODE_INT, NODE_FLOAT, NODE_STR, NODE_LIST, NODE_DICT } node_kind;
 
 typedef struct place {
-    int line, column; /* from 1; a column is a character */
+    int line, column; /* from 1; a column is a character. Line 0: the program gave it, by GIVEN_PLUGINS */
 } place;
+
+#define GIVEN_PLUGINS "lb_options.plugins"
 
 typedef struct node {
     node_kind kind;
@@ -30,6 +32,9 @@ typedef struct node {
 } node;
 
 const node *node_get(const node *dict, lb_slice key);
+
+/* As JSON; stops somewhere past `most` bytes of the buffer. */
+void node_write(buffer *out, const node *n, size_t most);
 
 /* Both read a text that is UTF-8. Errors are LB_CONFIG with source, line and column, or LB_NO_MEMORY. */
 lb_status yaml_read(arena *memory, const char *source, lb_slice text, node **root, lb_error *error);

@@ -62,6 +62,7 @@ static void a_transport_that_cannot_tell_says_so(void **state)
     assert_null(lb_history_open(bus, "a.x", NULL, &error));
     assert_int_equal(error.status, LB_UNSUPPORTED);
     assert_status(lb_lag(bus, "a.x", NULL, &lag, &error), LB_UNSUPPORTED, &error);
+    assert_status(lb_streams(bus, "a.x", &lag, &error), LB_UNSUPPORTED, &error);
     lb_close(bus);
 }
 
@@ -291,6 +292,65 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     lb_close(bus);
 }
 
+static void streams_tell_what_is_stored_and_who_listens(void **state)
+{
+    const medium *m = *state;
+    skip_mute(m);
+    const lb_event_transport *t = m->kind->transport->event;
+    const lb_slice api = {"a", 1}, event = {"*", 1};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
+    void *self = instance_open(m, "", "p"), *listener = NULL;
+    lb_error error = {0};
+    lb_value *streams = NULL;
+    lb_bus *bus = open_bus(m, "");
+    for (int i = 0; i < 5; i++)
+        fire(bus, i % 2 ? "a.y" : "a.x", i);
+    for (int groups = 0; groups < 2; groups++) {
+        assert_ok(lb_streams(bus, "a.* b.* a.x", &streams, &error), &error);
+        assert_int_equal(lb_value_count(streams), 1);
+        const lb_value *row = lb_value_at(streams, 0), *list = lb_value_get(row, "groups");
+        assert_string_equal(lb_value_str(lb_value_get(row, "api")), "a");
+        assert_string_equal(lb_value_str(lb_value_get(row, "event")), "*");
+        assert_int_equal(lb_value_int(lb_value_get(row, "stored")), 5);
+        assert_int_equal(lb_value_int(lb_value_get(row, "fired")), 5);
+        assert_int_equal(lb_value_int(lb_value_get(row, "dead_letters")), 0);
+        assert_int_equal(lb_value_count(list), groups);
+        if (groups) {
+            assert_string_equal(lb_value_str(lb_value_get(lb_value_at(list, 0), "group")), "tests-l");
+            assert_int_equal(lb_value_int(lb_value_get(lb_value_at(list, 0), "undelivered")), 5);
+            assert_int_equal(lb_value_int(lb_value_get(lb_value_at(list, 0), "pending")), 0);
+        } else {
+            assert_ok(t->listen(self, &config, clock_in_ms(5000), &listener, &error), &error);
+        }
+        lb_value_free(streams);
+    }
+    t->unlisten(listener, false);
+    instance_close(m, self);
+    lb_close(bus);
+}
+
+static void who_listens_is_told_before_anything_is_fired(void **state)
+{
+    const medium *m = *state;
+    skip_mute(m);
+    const lb_event_transport *t = m->kind->transport->event;
+    const lb_slice api = {"a", 1}, event = {"*", 1};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "$", false};
+    void *self = instance_open(m, "", "p"), *listener = NULL;
+    lb_error error = {0};
+    lb_value *streams = NULL;
+    lb_bus *bus = open_bus(m, "");
+    assert_ok(t->listen(self, &config, clock_in_ms(5000), &listener, &error), &error);
+    assert_ok(lb_streams(bus, "a.*", &streams, &error), &error);
+    const lb_value *row = lb_value_at(streams, 0);
+    assert_int_equal(lb_value_int(lb_value_get(row, "stored")), 0);
+    assert_int_equal(lb_value_count(lb_value_get(row, "groups")), 1);
+    lb_value_free(streams);
+    t->unlisten(listener, false);
+    instance_close(m, self);
+    lb_close(bus);
+}
+
 int run_history_rules(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +364,8 @@ int run_history_rules(void)
         medium_test(what_comes_later_is_found),
         medium_test(a_child_reads_on_by_itself),
         medium_test(lag_counts_undelivered_pending_and_dead),
+        medium_test(streams_tell_what_is_stored_and_who_listens),
+        medium_test(who_listens_is_told_before_anything_is_fired),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

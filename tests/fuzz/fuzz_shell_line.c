@@ -1,11 +1,12 @@
 /* Fuzzes the shell's language. What parses says what it is; a wrong place lies in the text; the one line that
- * the history keeps of a statement is one line, means the same, and is its own one line. */
+ * the history keeps of a statement is one line, means the same, and is its own one line. What completes a text
+ * goes on from it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../src/base/json.h"
-#include "../../src/cli/shell_line.h"
+#include "../../src/cli/shell.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +66,21 @@ static void check_one_line(const char *text, size_t size, const shell_scope *sco
     arena_free(&memory);
 }
 
+static void check_completion(const char *text, size_t size, const shell_scope *scope)
+{
+    static const char json[] =
+        "{\"auth\":{\"rpcs\":{\"f\":{\"parameters\":{\"properties\":{\"a\":{\"enum\":[\"p\",1]},\"b\":{}}}}},"
+        "\"events\":{\"e\":{}}},\"my-shop.3d\":{\"rpcs\":{\"render\":{}},\"events\":{}}}";
+    arena memory = {0};
+    const lb_value *schemas = NULL;
+    require(json_parse(&memory, json, sizeof json - 1, &schemas, NULL) == LB_OK);
+    shell_completion found = shell_complete(&memory, schemas, scope, text, size);
+    require(found.from <= size);
+    for (size_t i = 0; i < found.count; i++)
+        require(strncmp(found.texts[i], text + found.from, size - found.from) == 0);
+    arena_free(&memory);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
@@ -86,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(error.message[0] && at <= size);
     }
     shell_is_open(text, size);
+    check_completion(text, size, &scope);
     arena_free(&memory);
     lb_value_free(x);
     free(text);

@@ -1,6 +1,7 @@
 /* Every macro of the public headers, as a C user writes them. Compiled, not run: that it compiles without a
  * warning in every standard is the test. */
 #include <lightbus.h>
+#include <lightbus/plugin.h>
 #include <lightbus/transport.h>
 #include <string.h>
 
@@ -110,6 +111,45 @@ static lb_status call_many(lb_bus *bus, lb_error *error)
     return status;
 }
 
+static lb_status refuse(lb_occasion *occasion, void *data, lb_error *error)
+{
+    double *total = data;
+
+    if (lb_has(occasion, "amount") && lb_get_float(occasion, "amount") > *total)
+        return lb_error_set(error, LB_ACCESS, "%s.%s: too much", lb_occasion_api(occasion),
+                            lb_occasion_name(occasion));
+    return lb_args(occasion)->name ? lb_occasion_set(occasion, LB("checked", (bool)true), error) : LB_OK;
+}
+
+static lb_status sweep(lb_bus *bus, void *data, lb_error *error)
+{
+    (void)data;
+    return lb_wait_stop(bus, 0.5) || lb_stopping(bus) ? LB_OK : lb_fire(bus, "auth.swept", LB_NO_ARGS, error);
+}
+
+static const lb_plugin_option plugin_options[] = {{.name = "most", .kind = LB_PLUGIN_INT, .otherwise = "5"},
+                                                  {0}};
+static const lb_plugin_hook plugin_hooks[] = {{LB_HOOK_BEFORE_RPC_CALL, refuse}, {0}};
+const lb_plugin lb_plugin_export = {
+    .abi = LB_PLUGIN_ABI,
+    .size = sizeof(lb_plugin),
+    .name = "usage",
+    .options = plugin_options,
+    .hooks = plugin_hooks,
+};
+
+static lb_status add_hooks_and_tasks(lb_bus *bus, double *total, lb_error *error)
+{
+    lb_status status =
+        lb_hook(bus, LB_HOOK_ON_START, refuse, total, &(lb_hook_options){.before_plugins = true}, error);
+
+    if (status == LB_OK)
+        status = lb_every(bus, &(lb_every_options){.minutes = 1.5}, sweep, NULL, error);
+    if (status == LB_OK)
+        status = lb_schedule(bus, "@daily", &(lb_schedule_options){.utc = true}, sweep, NULL, error);
+    return status == LB_OK ? lb_background(bus, NULL, sweep, NULL, error) : status;
+}
+
 lb_status lb_setup(lb_bus *bus, lb_error *error)
 {
     static double total;
@@ -118,6 +158,8 @@ lb_status lb_setup(lb_bus *bus, lb_error *error)
     if (status == LB_OK)
         status = lb_listen(bus, "auth.user_registered", "greeter", greet, &total,
                            &(lb_listen_options){.since = "0", .on_error = LB_ON_ERROR_SHUTDOWN}, error);
+    if (status == LB_OK)
+        status = add_hooks_and_tasks(bus, &total, error);
     return status;
 }
 

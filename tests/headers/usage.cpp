@@ -1,6 +1,7 @@
 /* Every macro of the public headers, as a C++ user writes them. Compiled, not run: that it compiles without a
  * warning in every standard is the test. */
 #include <lightbus.h>
+#include <lightbus/plugin.h>
 #include <lightbus/transport.h>
 
 #include <cstdint>
@@ -53,6 +54,30 @@ static lb_status greet(const lb_event *event, void *data)
     for (const lb_arg *arg = lb_args(event); arg->name; arg++)
         *total += lb_get_float(event, arg->name);
     return lb_value_type_of(lb_get(event, "tags")) == LB_TYPE_LIST ? LB_OK : LB_REJECT;
+}
+
+static lb_status refuse(lb_occasion *occasion, void *, lb_error *error)
+{
+    if (lb_has(occasion, "amount") && lb_get_float(occasion, "amount") > 5)
+        return lb_error_set(error, LB_ACCESS, "%s: too much", lb_occasion_name(occasion));
+    return lb_args(occasion)->name ? lb_occasion_set(occasion, LB("checked", true), error) : LB_OK;
+}
+
+static lb_status sweep(lb_bus *bus, void *, lb_error *)
+{
+    return lb_wait_stop(bus, 0.5) || lb_stopping(bus) ? LB_OK : LB_FAILED;
+}
+
+static lb_status add_hooks_and_tasks(lb_bus *bus, lb_task_fn task, lb_error *error)
+{
+    lb_every_options often = lb_every_options();
+    often.seconds = 0.5;
+    lb_status status = lb_hook(bus, LB_HOOK_BEFORE_RPC_CALL, refuse, nullptr, nullptr, error);
+    if (status == LB_OK)
+        status = lb_every(bus, &often, task, nullptr, error);
+    if (status == LB_OK)
+        status = lb_schedule(bus, "@daily", nullptr, task, nullptr, error);
+    return status == LB_OK ? lb_background(bus, nullptr, task, nullptr, error) : status;
 }
 
 static const lb_member members[] = {
@@ -117,7 +142,8 @@ int main()
 
     options.service_name = "headers";
     lb_bus *bus = lb_open(&options, &error);
-    if (!bus || lb_setup(bus, &error) || lb_value_parse("{}", 2, &value, &error))
+    if (!bus || lb_setup(bus, &error) || add_hooks_and_tasks(bus, sweep, &error) ||
+        lb_value_parse("{}", 2, &value, &error))
         lb_log(LB_LOG_ERROR, "%s (%s): %s", lb_status_name(error.status), LIGHTBUS_VERSION, error.message);
     else
         call_with_everything(bus, value, lb_value_get(value, "a"), &error);

@@ -14,6 +14,7 @@ typedef struct shell_fixture {
     char url[160], url_setting[180], state_setting[160];
     pid_t worker;
     int *calls_hang; /* shared: while it is not 0, hang() does not answer */
+    int *hanging;    /* shared: so many calls of it are being handled */
 } shell_fixture;
 
 static lb_status shell_check_password(lb_request *request, void *data)
@@ -40,8 +41,10 @@ static lb_status shell_echo(lb_request *request, void *data)
 static lb_status shell_hang(lb_request *request, void *data)
 {
     const shell_fixture *f = data;
+    shared_add(f->hanging, 1);
     while (shared_get(f->calls_hang))
         sleep_ms(5);
+    shared_add(f->hanging, -1);
     return lb_return(request, LB_NULL);
 }
 
@@ -73,6 +76,7 @@ static inline shell_fixture *shell_fixture_open(bus_kind kind)
     shell_fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->calls_hang = shared_memory(sizeof *f->calls_hang);
+    f->hanging = shared_memory(sizeof *f->hanging);
     f->folder = temporary_directory();
     if (kind == REDIS_BUS) {
         f->redis = redis_server_start(NULL);

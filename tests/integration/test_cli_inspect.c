@@ -320,6 +320,9 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "unexpected argument \"auth\"", "inspect", "auth");
     RUN(&c, 2, "--format: expected json, pretty or human, got \"jsn\"; did you mean \"json\"?", "inspect", "-F",
         "jsn");
+    RUN(&c, 2, "--cache-only: there is no cache; events are read from the bus each time", "inspect",
+        "--cache-only");
+    RUN(&c, 2, "-c: there is no cache", "inspect", "-c");
     RUN(&c, 2, "--version: expected a number, maybe after one of", "inspect", "-v", "new");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", ">");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", "99999999999");
@@ -375,6 +378,47 @@ static void follows_what_is_new(void **state)
     assert_null(strstr(p->text, "early"));
     assert_non_null(strstr(strchr(p->text, '\n'), "late"));
     program_free(p);
+}
+
+/* With a pattern, or without any, APIs that appear later are read too: from the beginning, or from where --from
+ * says; the schema of the service comes after its first events here. */
+static void follows_apis_that_appear(void **state)
+{
+    (void)state;
+    program *all = START(&c, "inspect", "--follow");
+    program *one = START(&c, "inspect", "--follow", "-a", "new.*", "-e", "b*");
+    program *now = START(&c, "inspect", "--follow", "--from", "$", "-a", "new.*");
+    program *other = START(&c, "inspect", "--follow", "-a", "auth");
+    program_expect(all, "1700000000004-0", DEADLINE_MS);
+    program_expect(one, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(now, "at present no API \"new.*\" is on the bus", DEADLINE_MS);
+    program_expect(other, "1700000000004-0", DEADLINE_MS);
+    store("1700000000021-0", "new.api", "began", "1", ":username", "\"old\""); /* in 2023 */
+    store("9900000000022-0", "new.api", "began", "1", ":username", "\"new\"");
+    store("9900000000023-0", "new.api", "ended", "1", ":username", "\"new\"");
+    publish("new.api", EVENT("began", USERNAME) "," EVENT("ended", USERNAME));
+    program_expect(all, "9900000000023-0", DEADLINE_MS);
+    program_expect(one, "9900000000022-0", DEADLINE_MS);
+    program_expect(now, "9900000000023-0", DEADLINE_MS);
+    assert_contains(all->text, "1700000000021-0");
+    assert_contains(one->text, "1700000000021-0");
+    assert_null(strstr(now->text, "1700000000021-0")); /* not from now on */
+    publish("newest", EVENT("came", USERNAME));
+    store("9900000000024-0", "newest", "came", "1", ":username", "\"x\"");
+    store("9900000000025-0", "auth", "login", "1", ":username", "\"x\"");
+    program_expect(all, "9900000000024-0", DEADLINE_MS);
+    program_expect(all, "9900000000025-0", DEADLINE_MS);
+    program_expect(other, "9900000000025-0", DEADLINE_MS);
+    assert_null(strstr(other->text, "new.api"));
+    assert_null(strstr(one->text, "newest"));
+    program *list[] = {all, one, now, other};
+    for (int i = 0; i < 4; i++) {
+        child_kill(list[i]->pid, SIGINT);
+        assert_int_equal(program_wait(list[i], DEADLINE_MS), 0);
+        const char *first = strstr(list[i]->text, "\"native_id\":\"9900000000022-0");
+        assert_true(!first || !strstr(first + 1, "\"native_id\":\"9900000000022-0")); /* once */
+        program_free(list[i]);
+    }
 }
 
 static void follows_over_an_outage(void **state)
@@ -461,15 +505,55 @@ static void progress_is_shown_and_cleared(void **state)
     RUN(&c, 0, "{\"id\":\"id-1700000000001-0\"", "inspect", "-j", "username=adam");
 }
 
+/* Followed for people, what comes is laid out as what was there, and Ctrl-C leaves the terminal as it was. */
 static void ctrl_c_ends_following(void **state)
 {
     (void)state;
-    terminal *t = ON_TERMINAL(NULL, 200, "--follow", "-F", "human");
-    terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
-    store("1700000000012-0", "auth", "login", "1", ":username", "\"late\"");
-    terminal_wait_for(t, "1700000000012-0", DEADLINE_MS);
+    const int columns[] = {80, 200};
+    for (int i = 0; i < 2; i++) {
+        char id[32], expected[400];
+        terminal *t = ON_TERMINAL(NULL, columns[i], "--follow", "-F", "human", "-a", "auth", "--validate");
+        terminal_wait_for(t, "1700000000004-0", DEADLINE_MS);
+        snprintf(id, sizeof id, "170000000001%d-0", i);
+        store(id, "auth", "user_left", "2", ":username", "\"\u5a92\u4f53 \\\"late\\\"\"");
+        snprintf(expected, sizeof expected,
+                 "\n\n"
+                 "auth.user_left\n"
+                 "  Metadata\n"
+                 "    id            id-%s\n"
+                 "    version       2\n"
+                 "  Data\n"
+                 "    username      \"\u5a92\u4f53 \\\"late\\\"\"\n"
+                 "  Extra\n"
+                 "    native id     %s\n"
+                 "    time          2023-11-14T22:13:20.01%dZ\n"
+                 "  Validation: Passed\n",
+                 id, id, i);
+        terminal_wait_for(t, expected, DEADLINE_MS);
+        assert_contains(terminal_screen_styled(t), "\033[32mPassed");
+        terminal_key(t, "C-c");
+        assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+        terminal_assert_restored(t);
+        terminal_close(t);
+    }
+}
+
+/* A value longer than a line goes on in the next one, whole. */
+static void long_values_are_shown_whole(void **state)
+{
+    (void)state;
+    char value[301], json[320];
+    memset(value, 'x', 299);
+    memcpy(value, "begin", 5);
+    memcpy(value + 294, "theend", 7);
+    snprintf(json, sizeof json, "\"%s\"", value);
+    store("1700000000014-0", "auth", "login", "1", ":username", json);
+    terminal *t = ON_TERMINAL(NULL, 80, "--follow", "-F", "human", "-n", "1700000000014-0");
+    terminal_wait_for(t, "    username      \"beginxxx", DEADLINE_MS);
+    terminal_wait_for(t, "theend\"\n  Extra\n    native id     1700000000014-0\n", DEADLINE_MS);
     terminal_key(t, "C-c");
     assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_assert_restored(t);
     terminal_close(t);
 }
 
@@ -510,11 +594,13 @@ int main(void)
         TEST(wrong_usage),
         TEST(follows_until_a_signal),
         TEST(follows_what_is_new),
+        TEST(follows_apis_that_appear),
         TEST(follows_over_an_outage),
         TEST(a_terminal_has_colours),
         TEST(control_characters_are_shown_as_such),
         TEST(progress_is_shown_and_cleared),
         TEST(ctrl_c_ends_following),
+        TEST(long_values_are_shown_whole),
         TEST(a_reader_that_goes_away_ends_it_quietly),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -220,8 +220,11 @@ static void a_hanging_call_ends(void **state)
     shell_fixture *f = *state;
     shared_set(f->calls_hang, 1);
     RUNS(f, 1, "line 1: error: ", "--timeout", "0.2", "-c", "auth.hang()");
+    shared_set(f->calls_hang, 0);
+    wait_until(shared_get(f->hanging) == 0, DEADLINE_MS);
+    shared_set(f->calls_hang, 1);
     program *p = start_script(f, "auth.hang()\n1\n", "--timeout 60");
-    wait_until(child_runs(p->pid), DEADLINE_MS);
+    wait_until(shared_get(f->hanging) == 1, DEADLINE_MS);
     shared_set(f->calls_hang, 0);
     program_expect(p, "null\n1\n", DEADLINE_MS);
     assert_int_equal(program_wait(p, DEADLINE_MS), 0);

@@ -482,6 +482,75 @@ static void lag_per_event(void **state)
     lb_close(bus);
 }
 
+static void expect_streams(lb_bus *bus, const char *events, const char *json)
+{
+    lb_value *streams = NULL, *expected = NULL;
+    lb_error error = {0};
+    assert_ok(lb_streams(bus, events, &streams, &error), &error);
+    assert_ok(lb_value_parse(json, strlen(json), &expected, &error), &error);
+    if (!lb_value_equal(streams, expected))
+        fail_msg("%s, expected %s", lb_value_json(streams, NULL), json);
+    lb_value_free(streams);
+    lb_value_free(expected);
+}
+
+/* What was fired is counted beyond what was trimmed, where the server tells (Redis 7 or later). */
+static void streams_count_what_was_fired(void **state)
+{
+    const redis_server *server = *state;
+    lb_bus *bus = client_open(server->url, 0);
+    expect_streams(bus, "a.*", "[]");
+    store_many(server, 10);
+    lb_value_free(redis_command(server, "XTRIM", "a.*:stream", "MAXLEN", "=", "2", NULL));
+    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", NULL));
+    expect_streams(bus, "a.x",
+                   "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,"
+                   "\"groups\":[]}]");
+    lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "g", "$", NULL));
+    lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "h", "0", NULL));
+    expect_streams(bus, "a.x a.y b.*",
+                   "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,\"groups\":["
+                   "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0},"
+                   "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0}]}]");
+    lb_close(bus);
+}
+
+static void streams_per_event(void **state)
+{
+    char url[192];
+    snprintf(url, sizeof url, "%s?stream_use=per_event", ((redis_server *)*state)->url);
+    lb_bus *bus = client_open(url, 0);
+    store(*state, "a.x:stream", "1-0", "a", "x", "1");
+    lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.x:stream", "g", "0", NULL));
+    expect_streams(bus, "a.x a.*",
+                   "[{\"api\":\"a\",\"event\":\"x\",\"stored\":1,\"fired\":1,\"dead_letters\":0,\"groups\":["
+                   "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0}]}]");
+    lb_close(bus);
+}
+
+/* Asking again takes the connection that is there. */
+static void looking_again_keeps_its_connection(void **state)
+{
+    const redis_server *server = *state;
+    lb_value *streams = NULL;
+    lb_error error = {0};
+    lb_bus *bus = client_open(server->url, 0);
+    assert_ok(lb_streams(bus, "a.*", &streams, &error), &error);
+    lb_value_free(streams);
+    lb_value *before = redis_command(server, "INFO", "stats", NULL);
+    for (int i = 0; i < 5; i++) {
+        assert_ok(lb_streams(bus, "a.* b.*", &streams, &error), &error);
+        lb_value_free(streams);
+    }
+    lb_value *after = redis_command(server, "INFO", "stats", NULL);
+    static const char field[] = "total_connections_received:";
+    const char *from = strstr(lb_value_str(before), field), *to = strstr(lb_value_str(after), field);
+    assert_int_equal(atoi(to + strlen(field)) - atoi(from + strlen(field)), 1); /* that of redis_command */
+    lb_value_free(before);
+    lb_value_free(after);
+    lb_close(bus);
+}
+
 static void lag_of_wrong_names_is_refused(void **state)
 {
     lb_value *lag = NULL;
@@ -518,6 +587,9 @@ int main(void)
         server_test(checking_validates_and_adds_defaults),
         server_test(lag_counts_undelivered_and_pending),
         server_test(lag_per_event),
+        server_test(streams_count_what_was_fired),
+        server_test(streams_per_event),
+        server_test(looking_again_keeps_its_connection),
         server_test(lag_of_wrong_names_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

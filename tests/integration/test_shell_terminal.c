@@ -251,14 +251,17 @@ static void ctrl_c_clears_the_line(void **state)
 {
     terminal *t = open_80(*state);
     terminal_type(t, "nonsense(");
+    terminal_wait_last_line(t, PROMPT " nonsense(", DEADLINE_MS);
     terminal_key(t, "C-c");
     terminal_wait_for(t, PROMPT " nonsense(^C\n" PROMPT, DEADLINE_MS);
     enter(t, "7", "\n7\n");
     for (int i = 0; i < 20; i++) { /* what is typed at once behind Ctrl-C begins a new line */
         terminal_type(t, "nonsense(");
+        terminal_wait_last_line(t, PROMPT " nonsense(", DEADLINE_MS);
         terminal_key(t, "C-c");
         enter(t, "8", "\n8\n");
         terminal_key(t, "C-l");
+        terminal_wait_gone(t, "nonsense", DEADLINE_MS);
     }
     leave(t);
 }
@@ -318,7 +321,7 @@ static void ctrl_c_cancels_a_call(void **state)
     shared_set(f->calls_hang, 1);
     terminal *t = open_shell(f, 80, 24, NULL, "--timeout=600");
     terminal_line(t, "auth.hang()");
-    terminal_wait_gone(t, "auth.hang()\n" PROMPT, DEADLINE_MS);
+    wait_until(shared_get(f->hanging) == 1, DEADLINE_MS);
     terminal_key(t, "C-c");
     terminal_wait_for(t, "error: canceled; a worker that has taken the call goes on\n", DEADLINE_MS);
     terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
@@ -348,15 +351,17 @@ static void the_terminal_is_restored_while_it_waits(void **state)
 {
     shell_fixture *f = *state;
     static const int signals[] = {SIGTERM, SIGSEGV};
-    shared_set(f->calls_hang, 1);
     for (int i = 0; i < 2; i++) {
+        shared_set(f->calls_hang, 1);
         terminal *t = open_shell(f, 80, 24, NULL, "--timeout=600");
         terminal_line(t, "auth.hang()");
-        terminal_wait_gone(t, "auth.hang()\n" PROMPT, DEADLINE_MS);
+        wait_until(shared_get(f->hanging) == 1, DEADLINE_MS);
         child_kill(terminal_pid(t), signals[i]);
         assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 128 + signals[i]);
         terminal_assert_restored(t);
         terminal_close(t);
+        shared_set(f->calls_hang, 0);
+        wait_until(shared_get(f->hanging) == 0, DEADLINE_MS);
     }
 }
 

@@ -142,6 +142,15 @@ static void count_warnings(lb_log_level level, const char *message, void *data)
     warnings += level >= LB_LOG_WARNING;
 }
 
+static int notes;
+
+static void count_notes(lb_log_level level, const char *message, void *data)
+{
+    (void)level;
+    (void)data;
+    notes += strstr(message, "has no effect") != NULL;
+}
+
 static void every_documented_key_loads(void **state)
 {
     (void)state;
@@ -265,14 +274,148 @@ static void what_has_no_effect_is_logged(void **state)
 {
     (void)state;
 
-    warnings = 0;
-    lb_log_to(count_warnings, NULL);
-    config_free(yaml("plugins:\n  internal_state: {enabled: true}\n"));
-    assert_int_equal(warnings, 1);
-    config_free(
-        yaml("plugins:\n  internal_state: {enabled: false, ping_enabled: true}\n  internal_metrics: null\n"));
-    assert_int_equal(warnings, 1);
+    notes = 0;
+    lb_log_to(count_notes, NULL);
+    config_free(yaml("bus: {schema: {human_readable: false}}\n"));
+    assert_int_equal(notes, 1);
+    config_free(yaml("bus: {schema: {human_readable: true}}\n")); /* the default says nothing new */
+    assert_int_equal(notes, 1);
     lb_log_to(NULL, NULL);
+}
+
+/* ---- Plugins ---------------------------------------------------------------------------------------- */
+
+static void assert_values(const config *c, const char *name, const lb_plugin_option *table,
+                          const char *expected)
+{
+    lb_value *values = NULL;
+    lb_error error = {0};
+
+    assert_ok(config_plugin_values(c, slice_of(name), table, &values, &error), &error);
+    char *text = lb_value_json(values, NULL);
+    assert_string_equal(text, expected);
+    free(text);
+    lb_value_free(values);
+}
+
+static const lb_plugin_option audit_table[] = {
+    {"file", LB_PLUGIN_STR, "/var/log/\"audit\"", 0, 0},
+    {"lines", LB_PLUGIN_INT, NULL, 1, 10},
+    {"share", LB_PLUGIN_NUMBER, "0.5", 0, 0},
+    {"quick", LB_PLUGIN_BOOL, "true", 0, 0},
+    {NULL, LB_PLUGIN_STR, NULL, 0, 0},
+};
+
+static void plugins_get_what_their_sections_say(void **state)
+{
+    (void)state;
+    config *c = yaml("plugins:\n"
+                     "  internal_state: {enabled: true, ping_interval: 5}\n"
+                     "  gone: null\n"
+                     "  audit: {enabled: yes, library: ./audit.so, lines: 3, share: 1e3}\n"
+                     "  free: {deep: {a: [1, 2.5, yes, null, 'x\\\"y', .inf], b: {}}, enabled: off}\n");
+    arena memory = {0};
+    lb_error error = {0};
+    const char *library;
+
+    assert_true(slice_is(config_plugin(c, 0), "internal_state"));
+    assert_true(slice_is(config_plugin(c, 1), "audit")); /* what is null is not there */
+    assert_null(config_plugin(c, 3).data);
+    assert_true(config_plugin_enabled(c, slice_of("audit")));
+    assert_false(config_plugin_enabled(c, slice_of("free")));
+    assert_values(c, "internal_state", NULL, "{\"ping_enabled\":true,\"ping_interval\":5}");
+    assert_values(c, "audit", audit_table,
+                  "{\"file\":\"/var/log/\\\"audit\\\"\",\"lines\":3,\"share\":1000.0,\"quick\":true}");
+    assert_values(c, "free", NULL, "{\"deep\":{\"a\":[1,2.5,true,null,\"x\\\\\\\"y\",Infinity],\"b\":{}}}");
+    assert_ok(config_plugin_library(c, slice_of("audit"), &memory, &library, &error), &error);
+    assert_string_equal(library, "./audit.so");
+    assert_ok(config_plugin_library(c, slice_of("free"), &memory, &library, &error), &error);
+    assert_null(library);
+    arena_free(&memory);
+    config_free(c);
+}
+
+static void plugins_are_told_what_is_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } wrong[] = {
+        {"plugins: {audit: {lines: 11}}\n",
+         "test:1:26: plugins.audit.lines: expected a whole number from 1 to 10, got the number 11"},
+        {"plugins: {audit: {line: 1}}\n",
+         "test:1:19: unknown key \"line\" in plugins.audit; did you mean \"lines\"?"},
+        {"plugins: {audit: {share: half}}\n",
+         "test:1:26: plugins.audit.share: expected a number, got the text \"half\""},
+        {"plugins: {audit: {quick: 1}}\n",
+         "test:1:26: plugins.audit.quick: expected true or false, got the number 1"},
+    };
+    lb_value *values = NULL;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        config *c = yaml(wrong[i].text);
+        lb_error error = {0};
+        assert_int_equal(config_plugin_values(c, slice_of("audit"), audit_table, &values, &error), LB_CONFIG);
+        assert_string_equal(error.message, wrong[i].message);
+        assert_null(values);
+        config_free(c);
+    }
+    assert_refused("plugins: {audit: {enabled: 1}}\n",
+                   "test:1:28: plugins.audit.enabled: expected true or false, got the number 1");
+    assert_refused("plugins: {audit: on}\n",
+                   "test:1:18: plugins.audit: expected a mapping, got the boolean true");
+}
+
+/* A tree that is small in the file and large when it is walked. */
+static void a_section_that_unfolds_without_end_is_refused(void **state)
+{
+    (void)state;
+    buffer text = {0};
+    lb_value *values = NULL;
+    lb_error error = {0};
+
+    buffer_literal(&text, "plugins:\n  audit:\n    a0: &a0 [x, x, x, x, x, x, x, x]\n");
+    for (int i = 1; i < 12; i++)
+        buffer_printf(&text, "    a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1,
+                      i - 1, i - 1, i - 1);
+    config *c = yaml(buffer_text(&text));
+    assert_int_equal(config_plugin_values(c, slice_of("audit"), NULL, &values, &error), LB_CONFIG);
+    assert_string_equal(error.message, "test:3:5: plugins.audit: larger than 1048576 bytes");
+    config_free(c);
+    buffer_free(&text);
+}
+
+static void what_the_program_says_of_plugins_wins(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    char where[WHERE_SIZE];
+    config *c = yaml("plugins:\n  internal_state: &s {enabled: false, ping_interval: 5}\n"
+                     "  internal_metrics: null\n  audit: {lines: 1, enabled: true}\n");
+
+    assert_ok(config_give_plugins(c,
+                                  "{\"internal_state\": {\"enabled\": true, \"ping_enabled\": false}, "
+                                  "\"audit\": {\"lines\": 2}, \"new\": {\"enabled\": true}}",
+                                  &error),
+              &error);
+    assert_true(config_plugin_enabled(c, slice_of("internal_state")));
+    assert_true(config_plugin_enabled(c, slice_of("new")));
+    assert_values(c, "internal_state", NULL, "{\"ping_enabled\":false,\"ping_interval\":5}");
+    assert_values(c, "audit", NULL, "{\"lines\":2}");
+    assert_string_equal(config_where(c, "plugins.new", no_api, where), "lb_options.plugins: plugins.new");
+    assert_string_equal(config_where(c, "plugins.audit", no_api, where), "test:4:10: plugins.audit");
+    assert_int_equal(config_give_plugins(c, "{\"internal_state\": {\"ping_interval\": 0}}", &error), LB_CONFIG);
+    assert_string_equal(error.message,
+                        "lb_options.plugins:1:38: plugins.internal_state.ping_interval: expected a "
+                        "whole number from 1 to 31536000, got the number 0");
+    assert_int_equal(config_give_plugins(c, "[", &error), LB_CONFIG);
+    config_free(c);
+
+    assert_int_equal(config_load(NULL, &c, &error), LB_OK); /* there is no file */
+    assert_ok(config_give_plugins(c, "{\"internal_metrics\": {\"enabled\": true}}", &error), &error);
+    assert_true(slice_is(config_plugin(c, 0), "internal_metrics"));
+    assert_null(config_plugin(c, 1).data);
+    config_free(c);
 }
 
 /* ---- Transports ------------------------------------------------------------------------------------- */
@@ -479,6 +622,10 @@ int main(void)
         cmocka_unit_test(json_is_read_with_places),
         cmocka_unit_test(sections_do_not_mix),
         cmocka_unit_test(what_has_no_effect_is_logged),
+        cmocka_unit_test(plugins_get_what_their_sections_say),
+        cmocka_unit_test(plugins_are_told_what_is_wrong),
+        cmocka_unit_test(a_section_that_unfolds_without_end_is_refused),
+        cmocka_unit_test(what_the_program_says_of_plugins_wins),
         cmocka_unit_test(selectors_become_urls),
         cmocka_unit_test(custom_transports_name_their_object),
         cmocka_unit_test(passwords_are_masked),

@@ -410,11 +410,26 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
         .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
         .consumers = (int64_t)p.listeners,
         .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
     };
     result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)
         search->found(&lag, search->data);
     return result;
+}
+
+static void tell_stored(const lag_search *search, lb_slice event_name, const stream *state, int64_t dead)
+{
+    const lb_group_lag stored = {
+        .api_name = search->api_name,
+        .event_name = event_name,
+        .consumers = -1,
+        .dead_letters = dead,
+        .stored = (int64_t)(state->last + 1 - state->first),
+        .fired = (int64_t)state->last,
+    };
+    search->found(&stored, search->data);
 }
 
 static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_name)
@@ -433,6 +448,8 @@ static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_n
     if (result)
         return result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    if (state.last || (more == 0 && key_within(&k, &prefix)))
+        tell_stored(search, event_name, &state, dead);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
         result = tell(search, event_name, id, &state, dead, &k, &v);
     mdb_cursor_close(cursor);

@@ -1,8 +1,8 @@
 /* What the parts of the Redis transport share: one instance per URL.
  *
  * Connections of an instance: two for calls (A and B, see caller.c), one for firing, one for control (schemas,
- * leases, waking blocked readers: short commands of any thread, under a mutex), and one of its own per consumer
- * and listener. */
+ * leases, waking blocked readers: short commands of any thread, under a mutex), one for asking about groups,
+ * and one of its own per consumer and listener. */
 #ifndef REDIS_INSTANCE_H
 #define REDIS_INSTANCE_H
 
@@ -31,7 +31,9 @@ typedef struct redis {
     SSL_CTX *tls;
     pthread_mutex_t control_lock;
     conn control;
-    conn fire; /* event->send alone */
+    conn fire;   /* event->send alone */
+    conn looker; /* event->lag, of one thread at a time; others open their own */
+    atomic_flag looking;
     struct caller *caller;
     struct wakeable *wakeables; /* consumers and listeners, for after_fork */
     pthread_mutex_t wakeables_lock;

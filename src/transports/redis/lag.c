@@ -83,37 +83,58 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
         return reply_is_error_of(answers[0], "ERR no such key")
                    ? LB_OK
                    : conn_reply_error(c, answers[0], "asking about a stream", error);
+    const reply *fired = reply_field(answers[0], "entries-added");
+    lb_group_lag lag = {
+        .api_name = api_name,
+        .event_name = stream->event_name,
+        .consumers = -1,
+        .dead_letters = reply_integer(answers[2]),
+        .stored = reply_integer(reply_field(answers[0], "length")),
+        .fired = fired && fired->type == REDIS_REPLY_INTEGER ? reply_integer(fired) : -1,
+    };
+    found(&lag, data);
     for (const reply *group = reply_first(answers[1]); group; group = group->next) {
-        const lb_group_lag lag = {
-            .group = reply_text(reply_field(group, "name")),
-            .api_name = api_name,
-            .event_name = stream->event_name,
-            .undelivered = stream_undelivered(answers[0], group),
-            .pending = reply_integer(reply_field(group, "pending")),
-            .consumers = reply_integer(reply_field(group, "consumers")),
-            .dead_letters = reply_integer(answers[2]),
-        };
+        lag.group = reply_text(reply_field(group, "name"));
+        lag.undelivered = stream_undelivered(answers[0], group);
+        lag.pending = reply_integer(reply_field(group, "pending"));
+        lag.consumers = reply_integer(reply_field(group, "consumers"));
         found(&lag, data);
     }
     return LB_OK;
 }
 
-/* On a connection of its own: looking for streams may take long. */
+static lb_status look(redis *r, conn *c, lb_slice api_name, lb_slice event_name,
+                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
+                      lb_error *error)
+{
+    stream_names names = {0};
+    lb_slice shared = r->options.stream_per_event ? event_name : (lb_slice){"*", 1};
+    lb_status status = conn_ready(c, deadline_ns, error);
+    if (status == LB_OK)
+        status = streams_of(r, c, api_name, shared, collect, &names, deadline_ns, error);
+    for (const struct stream_name *s = names.first; s && status == LB_OK; s = s->next)
+        status = tell(c, api_name, s, found, data, deadline_ns, error);
+    conn_release(c);
+    arena_free(&names.memory);
+    return status;
+}
+
+/* Looking for streams may take long, so that nobody waits for the connection that others use: one more is
+ * opened then. */
 lb_status groups_lag(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error)
 {
     redis *r = self;
-    stream_names names = {0};
+    lb_status status;
+    if (!atomic_flag_test_and_set(&r->looking)) {
+        status = look(r, &r->looker, api_name, event_name, found, data, deadline_ns, error);
+        atomic_flag_clear(&r->looking);
+        return status;
+    }
     conn c;
     conn_init(&c, &r->options, &r->features, r->tls, -1);
-    lb_slice shared = r->options.stream_per_event ? event_name : (lb_slice){"*", 1};
-    lb_status status = conn_ready(&c, deadline_ns, error);
-    if (status == LB_OK)
-        status = streams_of(r, &c, api_name, shared, collect, &names, deadline_ns, error);
-    for (const struct stream_name *s = names.first; s && status == LB_OK; s = s->next)
-        status = tell(&c, api_name, s, found, data, deadline_ns, error);
+    status = look(r, &c, api_name, event_name, found, data, deadline_ns, error);
     conn_close(&c);
-    arena_free(&names.memory);
     return status;
 }

@@ -23,6 +23,7 @@ static void close_instance(void *self)
     caller_close(r->caller);
     conn_close(&r->control);
     conn_close(&r->fire);
+    conn_close(&r->looker);
     pthread_mutex_destroy(&r->control_lock);
     pthread_mutex_destroy(&r->wakeables_lock);
     SSL_CTX_free(r->tls);
@@ -37,13 +38,15 @@ static lb_status open_instance(const lb_transport_config *config, void **self, l
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
     pthread_mutex_init(&r->control_lock, NULL);
     pthread_mutex_init(&r->wakeables_lock, NULL);
-    r->control.fd = r->fire.fd = -1;
+    r->control.fd = r->fire.fd = r->looker.fd = -1;
+    atomic_flag_clear(&r->looking);
     lb_status status = redis_url_parse(&r->options, config->url, error);
     if (status == LB_OK && r->options.tls && !(r->tls = tls_context(&r->options, error)))
         status = LB_CONFIG;
     if (status == LB_OK) {
         conn_init(&r->control, &r->options, &r->features, r->tls, -1);
         conn_init(&r->fire, &r->options, &r->features, r->tls, -1);
+        conn_init(&r->looker, &r->options, &r->features, r->tls, -1);
         r->caller = caller_open(r, error);
         status = r->caller ? LB_OK : LB_NO_MEMORY;
     }
@@ -62,6 +65,8 @@ static void after_fork(void *self)
     pthread_mutex_init(&r->wakeables_lock, NULL);
     conn_drop(&r->control);
     conn_drop(&r->fire);
+    conn_drop(&r->looker);
+    atomic_flag_clear(&r->looking);
     caller_after_fork(r->caller);
     for (wakeable *w = r->wakeables; w; w = w->next)
         conn_drop(&w->conn);
