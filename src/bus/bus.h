@@ -270,7 +270,7 @@ void schemas_compare_with_live(lb_bus *bus);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
  * logged: the event matters more. */
-void schemas_announce(lb_bus *bus);
+void schemas_announce(lb_bus *bus, int64_t now);
 
 /* pending.c */
 lb_pending *pending_new(lb_bus *bus, lb_pending **free_list, size_t *free_count);

@@ -358,8 +358,10 @@ static void transports_of_another_time(void **state)
                    "{LB_TRANSPORT_ABI + 1, {1, 2, 3}};");
     refused_object("old.so", "old.so: a transport made for version 2 of the transport contract, expected 1");
     compile("size", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 8};");
-    refused_object("size.so",
-                   "size.so: a transport whose lb_transport has 8 bytes, expected ");
+    refused_object("size.so", "size.so: a transport whose lb_transport has 8 bytes, expected ");
+    compile("long", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 4096, "
+                    ".name = \"long\", .schemes = \"x\"};");
+    refused_object("long.so", "long.so: is no transport"); /* it has not so many bytes */
     compile("half",
             "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = sizeof(lb_transport), "
             ".name = \"half\", .schemes = \"x\"};");

@@ -112,12 +112,8 @@ static int tell_streams(walk *w)
         return result;
     int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        if (v.mv_size < sizeof(stream)) {
-            result = MDB_CORRUPTED;
-            break;
-        }
-        lb_slice name = {(const char *)v.mv_data + sizeof(stream), v.mv_size - sizeof(stream)};
-        result = tell_stream(w, name, key_number(&k, 0));
+        lb_slice name = stream_name_of(&v);
+        result = name.data ? tell_stream(w, name, key_number(&k, 0)) : MDB_CORRUPTED;
     }
     mdb_cursor_close(c);
     return result ? result : more == MDB_NOTFOUND ? 0 : more;
