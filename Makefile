@@ -35,7 +35,7 @@ test:
 	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) $(CTEST_ARGS)
 
 bench:
-	@tools/setup --tests
+	@tools/setup --bench
 	@$(MAKE) all
 	@$(configure) -DLIGHTBUS_BENCH=ON
 	@$(build)

@@ -195,7 +195,7 @@ void histogram_emit(const histogram *h, const char *name)
     emit(name, "p99", histogram_quantile(h, 0.99) / 1e3, "us");
 }
 
-static int64_t cpu_ns(pid_t pid)
+int64_t cpu_ns(pid_t pid)
 {
     clockid_t clock;
     struct timespec t;

@@ -39,6 +39,7 @@ void histogram_emit(const histogram *h, const char *name); /* p50 and p99 */
 
 /* Measures operations per second, and the CPU time that each takes from the server, this process and the
  * worker. */
+int64_t cpu_ns(pid_t pid); /* that a process has taken so far; 0 for no process (pid 0) */
 typedef struct meter {
     pid_t server, worker; /* worker 0: none */
     int64_t start_ns, server_ns, client_ns, worker_ns;

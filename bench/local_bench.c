@@ -1,10 +1,14 @@
-/* The local bus beside its floor (local_floor.h), in turn, all on one CPU:
+/* The local bus beside its floor (local_floor.h) and, where they are installed, its rivals (rivals.h), in turn,
+ * all on one CPU:
  *
  *     local_bench [SECONDS [ROUNDS]]
  *
- * prints `name metric value unit` lines, medians of all rounds, and the ratio to the floor of each. */
+ * prints `name metric value unit` lines, medians of all rounds, and the ratio to each floor and rival. */
 #include "bench.h"
 #include "local_floor.h"
+#ifdef BENCH_RIVALS
+#include "rivals.h"
+#endif
 
 #include <lightbus.h>
 #include <signal.h>
@@ -34,6 +38,13 @@ static lb_status echo(lb_request *request, void *data)
 static lb_status count(const lb_event *event, void *data)
 {
     *(int64_t *)data += lb_get_int(event, "n") == 12345;
+    return LB_OK;
+}
+
+static lb_status ignore(const lb_event *event, void *data)
+{
+    (void)event;
+    (void)data;
     return LB_OK;
 }
 
@@ -68,6 +79,8 @@ static pid_t start_worker(void)
     if (pid == 0) {
         lb_error error = {0};
         lb_bus *bus = bus_open(true);
+        check(lb_listen(bus, "bench.api.thing_happened", "worker", ignore, NULL, NULL, &error), &error,
+              "lb_listen");
         check(lb_start(bus, &error), &error, "lb_start");
         if (write(ends[1], "", 1) != 1)
             _exit(1);
@@ -180,22 +193,62 @@ static double consume(void)
     return rate;
 }
 
+/* The CPU time that a worker takes while nothing comes, in us per second. */
+static double waiting(void)
+{
+    const int times = 3; /* it looks around once a second */
+    pid_t worker = start_worker();
+    int64_t before = cpu_ns(worker), start = now_ns();
+    usleep((useconds_t)(seconds * 1e6 * times));
+    double taken = (double)(cpu_ns(worker) - before) * 1e6 / (double)(now_ns() - start);
+    worker_stop(worker, SIGKILL);
+    return taken;
+}
+
 static double floor_seq(void) { return floor_rpc(place_for_floor, 1, seconds); }
 static double floor_c50(void) { return floor_rpc(place_for_floor, IN_FLIGHT, seconds); }
 static double floor_fire(void) { return floor_append(place_for_floor, 1, seconds); }
 static double floor_fire_batch(void) { return floor_append(place_for_floor, 100, seconds); }
+#ifdef BENCH_RIVALS
+static double zeromq_seq(void) { return rival_zeromq(place_for_floor, 1, seconds); }
+static double zeromq_c50(void) { return rival_zeromq(place_for_floor, IN_FLIGHT, seconds); }
+static double dbus_seq(void) { return rival_dbus(place_for_floor, seconds); }
+#endif
 
-static const struct {
-    const char *name;
+/* Each is measured once in a round, in this order. */
+static const struct work {
+    const char *name, *metric, *unit;
     double (*measure)(void);
-    const char *floor_name;
-    double (*floor)(void);
+} works[] = {
+    {"floor.lmdb_rpc_seq@same", "rate", "op/s", floor_seq},
+    {"lightbus.local_rpc_seq@same", "rate", "op/s", rpc_one_at_a_time},
+    {"floor.lmdb_rpc_c50@same", "rate", "op/s", floor_c50},
+    {"lightbus.local_rpc_c50@same", "rate", "op/s", rpc_in_flight},
+    {"floor.lmdb_commit_1@same", "rate", "op/s", floor_fire},
+    {"lightbus.local_fire@same", "rate", "op/s", fire_one_at_a_time},
+    {"floor.lmdb_commit_100@same", "rate", "op/s", floor_fire_batch},
+    {"lightbus.local_fire_batch@same", "rate", "op/s", fire_batched},
+    {"lightbus.local_consume@same", "rate", "op/s", consume},
+#ifdef BENCH_RIVALS
+    {"rival.zeromq_ipc_seq@same", "rate", "op/s", zeromq_seq},
+    {"rival.zeromq_ipc_c50@same", "rate", "op/s", zeromq_c50},
+    {"rival.dbus_daemon_seq@same", "rate", "op/s", dbus_seq},
+#endif
+    {"lightbus.local_waiting", "cpu", "us/s", waiting},
+};
+enum { WORKS = sizeof works / sizeof *works };
+
+/* What stands beside what. */
+static const struct {
+    const char *ours, *beside;
 } rows[] = {
-    {"lightbus.local_rpc_seq@same", rpc_one_at_a_time, "floor.lmdb_rpc_seq@same", floor_seq},
-    {"lightbus.local_rpc_c50@same", rpc_in_flight, "floor.lmdb_rpc_c50@same", floor_c50},
-    {"lightbus.local_fire@same", fire_one_at_a_time, "floor.lmdb_commit_1@same", floor_fire},
-    {"lightbus.local_fire_batch@same", fire_batched, "floor.lmdb_commit_100@same", floor_fire_batch},
-    {"lightbus.local_consume@same", consume, "floor.lmdb_commit_100@same", floor_fire_batch},
+    {"lightbus.local_rpc_seq@same", "floor.lmdb_rpc_seq@same"},
+    {"lightbus.local_rpc_seq@same", "rival.zeromq_ipc_seq@same"},
+    {"lightbus.local_rpc_seq@same", "rival.dbus_daemon_seq@same"},
+    {"lightbus.local_rpc_c50@same", "floor.lmdb_rpc_c50@same"},
+    {"lightbus.local_rpc_c50@same", "rival.zeromq_ipc_c50@same"},
+    {"lightbus.local_fire@same", "floor.lmdb_commit_1@same"},
+    {"lightbus.local_fire_batch@same", "floor.lmdb_commit_100@same"},
 };
 
 /* In a process of its own, in a new folder. */
@@ -230,10 +283,18 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* -1: it was not measured. */
+static int find_work(const char *name)
+{
+    for (int i = 0; i < WORKS; i++)
+        if (strcmp(works[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
-    enum { ROWS = sizeof rows / sizeof *rows };
-    static double ours[ROWS][MOST_ROUNDS], floors[ROWS][MOST_ROUNDS];
+    static double values[WORKS][MOST_ROUNDS];
     seconds = argc > 1 ? atof(argv[1]) : 1;
     int rounds = argc > 2 ? atoi(argv[2]) : 5;
     if (seconds <= 0 || rounds < 1 || rounds > MOST_ROUNDS)
@@ -241,17 +302,16 @@ int main(int argc, char **argv)
     lb_log_set_level(LB_LOG_WARNING);
     place("@same");
     for (int round = 0; round < rounds; round++)
-        for (int i = 0; i < ROWS; i++) {
-            floors[i][round] = measured(rows[i].floor);
-            ours[i][round] = measured(rows[i].measure);
-        }
-    for (int i = 0; i < ROWS; i++) {
-        qsort(floors[i], (size_t)rounds, sizeof **floors, compare);
-        qsort(ours[i], (size_t)rounds, sizeof **ours, compare);
-        double a = ours[i][rounds / 2], b = floors[i][rounds / 2];
-        emit(rows[i].floor_name, "rate", b, "op/s");
-        emit(rows[i].name, "rate", a, "op/s");
-        emit(rows[i].name, "ratio", a / b, "floor");
+        for (int i = 0; i < WORKS; i++)
+            values[i][round] = measured(works[i].measure);
+    for (int i = 0; i < WORKS; i++) {
+        qsort(values[i], (size_t)rounds, sizeof **values, compare);
+        emit(works[i].name, works[i].metric, values[i][rounds / 2], works[i].unit);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int a = find_work(rows[i].ours), b = find_work(rows[i].beside);
+        if (b >= 0)
+            emit(rows[i].ours, "ratio", values[a][rounds / 2] / values[b][rounds / 2], rows[i].beside);
     }
     return 0;
 }

@@ -119,8 +119,8 @@ LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
 LB_API void lb_stop_request(lb_bus *bus);
 
 /* Has `ready` called whenever the worker has become ready, on the thread that is in lb_run or lb_start: to tell
- * a supervisor, say. It may call and fire. Before the worker starts; the last one counts, NULL is none.
- * LB_USAGE: a running worker. */
+ * a supervisor, say. It may call and fire. Several are called in the order in which they were added. Before the
+ * worker starts. Errors: LB_USAGE (a running worker, NULL), LB_NO_MEMORY. */
 LB_API lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error);
 
 /* For programs with an event loop: a descriptor that becomes readable when there is work, and the function

@@ -135,8 +135,24 @@ static void escape(buffer *b, unsigned char c)
     buffer_printf(b, "\\u%04x", c);
 }
 
+static bool add_plain_string(buffer *b, const char *data, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)data;
+    if (plain_end(at, at + size) != at + size || !buffer_room(b, size + 2))
+        return false;
+    char *out = b->data + b->size;
+    *out = '"';
+    if (size)
+        memcpy(out + 1, data, size);
+    out[size + 1] = '"';
+    b->size += size + 2;
+    return true;
+}
+
 bool buffer_json_string(buffer *b, const char *data, size_t size)
 {
+    if (add_plain_string(b, data, size))
+        return true;
     size_t before = b->size;
     const unsigned char *at = (const unsigned char *)data, *end = at + size;
     buffer_char(b, '"');

@@ -4,6 +4,9 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "buffer.h"
 
 enum { NEARLY_TRIMMED = 80 }; /* percent of the stream that a group may be behind before that is told */
 
@@ -21,6 +24,9 @@ void report_tell(report *r, lb_finding_level level, const char *advice, const ch
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    for (char *c = text; *c; c++) /* of a name from the bus */
+        if (*c == '\n' || *c == '\r' || *c == '\t')
+            *c = ' ';
     const lb_finding finding = {.level = level, .check = r->check, .found = text, .advice = advice};
     r->told++;
     r->found(&finding, r->data);
@@ -31,6 +37,30 @@ void report_unchecked(report *r, const lb_error *error)
     bool permitted = error->status != LB_ACCESS;
     report_tell(r, permitted ? LB_FINDING_WARNING : LB_FINDING_NOTE, NULL, "not checked: %s",
                 error->message[0] ? error->message : lb_status_text(error->status));
+}
+
+static bool is_plain(char c) { return isalnum((unsigned char)c) || memchr("_-./:,@%+=", c, 10); }
+
+const char *report_word(report *r, lb_slice word)
+{
+    buffer b = {0};
+    const char *text = NULL;
+    bool plain = word.size > 0;
+    for (size_t i = 0; i < word.size; i++)
+        plain = plain && is_plain(word.data[i]);
+    if (!plain)
+        buffer_char(&b, '\'');
+    for (size_t i = 0; i < word.size; i++)
+        if (word.data[i] == '\'')
+            buffer_literal(&b, "'\\''");
+        else
+            buffer_char(&b, word.data[i]);
+    if (!plain)
+        buffer_char(&b, '\'');
+    if (buffer_text(&b))
+        text = arena_copy(&r->memory, b.data, b.size);
+    buffer_free(&b);
+    return text ? text : "?";
 }
 
 void report_free(report *r) { arena_free(&r->memory); }

@@ -24,6 +24,9 @@ void report_tell(report *r, lb_finding_level level, const char *advice, const ch
 /* The check could not be made: a note where it is not permitted, else a warning. */
 void report_unchecked(report *r, const lb_error *error);
 void report_free(report *r);
+/* A word of a command to type, in quotes where the shell needs them: it may come from a stranger. In `memory`.
+ */
+const char *report_word(report *r, lb_slice word);
 
 /* ---- What all transports judge in the same way */
 

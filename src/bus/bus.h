@@ -160,6 +160,13 @@ typedef struct work {
     struct work *next;
 } work;
 
+/* Who is told that a worker is ready. */
+struct ready {
+    void (*tell)(lb_bus *bus, void *data);
+    void *data;
+    struct ready *next;
+};
+
 /* What a worker does, as lb_run and lb_start were told. */
 enum { FEATURE_RPCS = 1, FEATURE_EVENTS = 2, FEATURE_TASKS = 4 };
 
@@ -205,8 +212,7 @@ struct lb_bus {
     struct hooks hooks;
     open_plugin *plugins; /* list, in the order of opening */
     unsigned features;    /* FEATURE_...; set before the worker's threads start */
-    void (*ready)(lb_bus *bus, void *data);
-    void *ready_data;
+    struct ready *ready;  /* list of those that are told */
     struct worker worker;
     struct dispatch dispatch;
 };
@@ -264,7 +270,7 @@ void schemas_compare_with_live(lb_bus *bus);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
 /* Publishes the schemas of a process that fires without a worker to do it, when that is due. A failure is
  * logged: the event matters more. */
-void schemas_announce(lb_bus *bus);
+void schemas_announce(lb_bus *bus, int64_t now);
 
 /* pending.c */
 lb_pending *pending_new(lb_bus *bus, lb_pending **free_list, size_t *free_count);

@@ -103,13 +103,7 @@ void fires_flush(struct fires *f)
     pthread_mutex_unlock(&f->lock);
 }
 
-static int version_of(lb_bus *bus, lb_slice api_name)
-{
-    const local_api *local = schemas_local(bus, api_name);
-    return local && local->api->version ? local->api->version : 1;
-}
-
-static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, lb_error *error)
+static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, int64_t now, lb_error *error)
 {
     lb_slice api, event;
     lb_kwarg *kwargs;
@@ -118,12 +112,12 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, lb
     if (status != LB_OK)
         return status;
     p->timeout_ms = p->route->event_fire_timeout_ms;
-    p->deadline_ns = clock_in_ms(p->timeout_ms);
+    p->deadline_ns = now + p->timeout_ms * CLOCK_MS;
     p->message.event = (lb_event_message){
         .id = {p->id, UUID_TEXT},
         .api_name = api,
         .event_name = event,
-        .version = version_of(p->bus, api),
+        .version = p->member->version,
         .kwargs = kwargs,
         .kwargs_count = count,
     };
@@ -144,8 +138,9 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool
     }
     p->kind = PENDING_FIRE;
     p->route = route;
-    schemas_announce(bus);
-    lb_status status = prepare(p, name, args, error);
+    int64_t now = clock_now();
+    schemas_announce(bus, now);
+    lb_status status = prepare(p, name, args, now, error);
     if (status == LB_OK && hooks_at(bus, HOOKS_OF_FIRES))
         status = hooks_before_sending(p, error);
     pthread_mutex_lock(&f->lock);

@@ -148,21 +148,23 @@ lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
     return status;
 }
 
-void schemas_announce(lb_bus *bus)
+static void announce(lb_bus *bus, int64_t now)
 {
-    struct schemas *s = &bus->schemas;
     lb_error error = {0};
-    int64_t due = __atomic_load_n(&s->announce_at, __ATOMIC_ACQUIRE), now = clock_now();
-    int64_t next = now + REFRESH_SHARE((int64_t)bus->schema_ttl_s * CLOCK_SECOND);
-    if (now < due ||
-        !__atomic_compare_exchange_n(&s->announce_at, &due, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        return;           /* not yet, or another thread does it */
-    if (worker_runs(bus)) /* its timer does it */
-        return;
     if (schemas_store(bus, clock_in_ms(LOOK_AGAIN_MS), &error) == LB_OK)
         return;
     lb_log(LB_LOG_WARNING, "the schemas of this process could not be published: %s", error.message);
-    __atomic_store_n(&s->announce_at, now + LOOK_AGAIN_MS * CLOCK_MS, __ATOMIC_RELEASE);
+    __atomic_store_n(&bus->schemas.announce_at, now + LOOK_AGAIN_MS * CLOCK_MS, __ATOMIC_RELEASE);
+}
+
+void schemas_announce(lb_bus *bus, int64_t now)
+{
+    int64_t *at = &bus->schemas.announce_at, due = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+    int64_t next = now + REFRESH_SHARE((int64_t)bus->schema_ttl_s * CLOCK_SECOND);
+    if (now < due || !__atomic_compare_exchange_n(at, &due, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return;            /* not yet, or another thread does it */
+    if (!worker_runs(bus)) /* else its timer does it */
+        announce(bus, now);
 }
 
 /* ---- Remote ----------------------------------------------------------------------------------------- */

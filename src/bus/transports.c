@@ -117,7 +117,7 @@ lb_status transport_load(const char *object, lb_error *error)
     size_t size = 0;
     const lb_transport *transport = shared_object_variable(handle, "lb_transport_export", &size);
     if (!transport || size < sizeof transport->abi ||
-        (transport->abi == LB_TRANSPORT_ABI && size < sizeof *transport))
+        (transport->abi == LB_TRANSPORT_ABI && (size < LEAST_SIZE || size < transport->size)))
         return lb_error_set(
             error, LB_CONFIG,
             "%s: is no transport: expected it to define \"const lb_transport lb_transport_export\"", object);

@@ -26,6 +26,10 @@ void worker_free(lb_bus *bus)
         listener_free(w->listeners[i]);
     free(w->listeners);
     tasks_free(bus);
+    for (struct ready *r = bus->ready, *next; r; r = next) {
+        next = r->next;
+        free(r);
+    }
     deferred_free_all(bus);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
@@ -261,8 +265,8 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
         return status;
     }
     lb_log(LB_LOG_INFO, "Ready.");
-    if (bus->ready)
-        bus->ready(bus, bus->ready_data);
+    for (const struct ready *r = bus->ready; r; r = r->next)
+        r->tell(bus, r->data);
     return LB_OK;
 }
 
@@ -278,10 +282,16 @@ lb_status lb_start(lb_bus *bus, lb_error *error) { return lb_start_with(bus, 0, 
 
 lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data), void *data, lb_error *error)
 {
+    struct ready **last = &bus->ready;
     if (!worker_registering(bus, "lb_on_ready", error))
         return LB_USAGE;
-    bus->ready = ready;
-    bus->ready_data = data;
+    if (!ready)
+        return lb_error_set(error, LB_USAGE, "lb_on_ready: expected a function");
+    while (*last)
+        last = &(*last)->next;
+    if (!(*last = malloc(sizeof **last)))
+        return lb_error_set(error, LB_NO_MEMORY, "lb_on_ready: out of memory");
+    **last = (struct ready){ready, data, NULL};
     return LB_OK;
 }
 

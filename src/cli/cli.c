@@ -47,20 +47,14 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int set_log_level(const invocation *in)
+/* The flag's value is one of these: flags_parse has seen to it. */
+static void set_log_level(const invocation *in)
 {
     static const char *const names[] = {"debug", "info", "warning", "error", "critical"};
-    char text[HINT_SIZE];
-    suggestion s = suggestion_for(slice_of(in->log_level));
 
-    for (int i = 0; i < 5; i++) {
-        if (strcmp(in->log_level, names[i]) == 0) {
+    for (int i = 0; i < 5; i++)
+        if (strcmp(in->log_level, names[i]) == 0)
             lb_log_set_level((lb_log_level)(LB_LOG_DEBUG + i));
-            return CLI_OK;
-        }
-        suggestion_consider(&s, slice_of(names[i]));
-    }
-    return usage_error(in, "unknown log level \"%s\"%s", in->log_level, hint(&s, text));
 }
 
 static int run_command(invocation *in, int argc, char **argv)
@@ -73,8 +67,8 @@ static int run_command(invocation *in, int argc, char **argv)
         flags_help(stdout, in);
         return finish_output(in);
     }
-    if (in->log_level && (code = set_log_level(in)) != CLI_OK)
-        return code;
+    if (in->log_level)
+        set_log_level(in);
     return in->command->run(in);
 }
 

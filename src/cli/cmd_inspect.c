@@ -352,10 +352,9 @@ static lb_status read_flags(inspection *i, lb_error *error)
 {
     const invocation *in = i->in;
     lb_status status = inspect_filter_read(&i->memory, in, &i->filter, error);
-    if (status == LB_OK)
-        status = inspect_format_read(in, &i->printer, error);
     if (status != LB_OK)
         return status;
+    inspect_format_read(in, &i->printer);
     if (in->events_count && !flags_count(in->events_count, &i->left))
         return lb_error_set(error, LB_USAGE, "--count: expected a whole number above 0, got \"%s\"",
                             in->events_count);

@@ -303,7 +303,7 @@ static int top(invocation *in)
 static const flag flags[] = {
     {"interval", "SECONDS", "ask the bus so often; 1 if not given", SLOT(interval), 'i', false},
     {"count", "N", "end after N updates", SLOT(events_count), 0, false},
-    {"once", NULL, "print one snapshot as text, of one interval, and end", SLOT(once), 0, false},
+    {"once", NULL, "print one interval as text, and end", SLOT(once), 0, false},
     {"json", NULL, "print a snapshot per interval as a line of JSON", SLOT(json), 0, false},
     {"internal", NULL, "also the APIs internal.*", SLOT(internal), 'I', false},
     {0},

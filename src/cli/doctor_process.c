@@ -84,7 +84,7 @@ static void check_variable(report *r, lb_slice name)
     consider_all(&s);
     if (slice_equal(s.best, name))
         return;
-    report_tell(r, LB_FINDING_WARNING, arena_printf(&r->memory, "unset %.*s", (int)name.size, name.data),
+    report_tell(r, LB_FINDING_WARNING, arena_printf(&r->memory, "unset %s", report_word(r, name)),
                 "%.*s means nothing to Lightbus%s", (int)name.size, name.data, hint(&s, text));
 }
 
@@ -141,9 +141,11 @@ static void check_cache(report *r)
         report_tell(r, LB_FINDING_OK, NULL, "%s%s", folder,
                     access(folder, F_OK) == 0 ? "" : ", made when it is needed");
     else
-        report_tell(r, LB_FINDING_WARNING,
-                    folder ? arena_printf(&r->memory, "chmod 700 '%s', or remove it", folder) : NULL,
-                    "no bus.c can be compiled: %s", error.message);
+        report_tell(
+            r, LB_FINDING_WARNING,
+            folder ? arena_printf(&r->memory, "chmod 700 %s, or remove it", report_word(r, slice_of(folder)))
+                   : NULL,
+            "no bus.c can be compiled: %s", error.message);
 }
 
 bool doctor_check_process(const invocation *in, lb_finding_fn found, void *data)

@@ -1,7 +1,7 @@
 /* Flags: argv is read by the commands' tables, and --help is printed from them, so that neither can know what
  * the other does not. Flags and arguments may be mixed; "--" ends the flags; a flag given twice counts as its
  * last. */
-#include "cli.h"
+#include "values.h"
 
 #include "../config/options.h"
 
@@ -49,13 +49,36 @@ static const flag *find_flag(const invocation *in, const char *name, size_t size
     return NULL;
 }
 
+/* Of Python Lightbus: scripts that still have them are told why they are gone. */
+static const struct {
+    const char *command, *name;
+    char letter;
+    const char *why;
+} gone[] = {
+    {"inspect", "cache-only", 'c', "there is no cache; events are read from the bus each time"},
+    {"version", "pyproject", 0, "there is no pyproject.toml; the version is that of the library"},
+    {"version", "docs", 0, "there is one version, that of the library"},
+};
+
+static const char *why_gone(const invocation *in, const char *word)
+{
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        if (strcmp(gone[i].command, in->command->name) == 0 &&
+            (word[1] == '-' ? strcmp(word + 2, gone[i].name) == 0 : word[1] == gone[i].letter))
+            return gone[i].why;
+    return NULL;
+}
+
 static int unknown_flag(const invocation *in, const char *word)
 {
     const flag *table;
+    const char *why = why_gone(in, word);
     char text[HINT_SIZE], dashed[72];
     size_t size = strcspn(word, "=");
     suggestion s = suggestion_for((lb_slice){word + 2, word[1] == '-' ? size - 2 : 0});
 
+    if (why)
+        return usage_error(in, "%s: %s", word, why);
     for (size_t t = 0; (table = flags_table(in->command, t)); t++)
         for (const flag *f = table; f->name; f++)
             if (flag_is_offered(in, f))
@@ -65,6 +88,48 @@ static int unknown_flag(const invocation *in, const char *word)
         s.best = slice_of(dashed);
     }
     return usage_error(in, "unknown flag \"%.*s\"%s", (int)size, word, hint(&s, text));
+}
+
+/* The words of a list as "a, b or c", and the nearest of them to `value`. */
+static int not_a_choice(const invocation *in, const flag *f, const char *value, char *words)
+{
+    char text[HINT_SIZE];
+    suggestion s = suggestion_for(slice_of(value));
+    buffer all = {0};
+    int code;
+
+    for (char *word = strtok_r(words, " ", &words), *next; word; word = next) {
+        next = strtok_r(NULL, " ", &words);
+        buffer_printf(&all, "%s%s", !all.size ? "" : next ? ", " : " or ", word);
+        suggestion_consider(&s, slice_of(word));
+    }
+    code =
+        usage_error(in, "--%s: expected %s, got \"%s\"%s", f->name, buffer_text(&all), value, hint(&s, text));
+    buffer_free(&all);
+    return code;
+}
+
+static bool is_choice(const char *value, const char *words)
+{
+    size_t size = strlen(value);
+
+    if (!size || strchr(value, ' '))
+        return false;
+    for (const char *at = words; (at = strstr(at, value)); at++)
+        if ((at == words || at[-1] == ' ') && (at[size] == ' ' || !at[size]))
+            return true;
+    return false;
+}
+
+/* False after an error: the flag takes one of a few words, and this is none of them. */
+static bool check_value(const invocation *in, const flag *f, const char *value)
+{
+    value_word v = value_of_flag(f);
+
+    if (v.kind != VALUE_WORDS || is_choice(value, v.text))
+        return true;
+    not_a_choice(in, f, value, v.text);
+    return false;
 }
 
 static void store(invocation *in, const flag *f, const char *value)
@@ -96,16 +161,17 @@ static int parse_flag(invocation *in, int argc, char **argv, int at)
         store(in, f, f->name);
         return 1;
     }
-    if (value) {
-        store(in, f, value);
-        return 1;
-    }
-    if (at + 1 >= argc) {
+    bool apart = !value;
+    if (apart && at + 1 >= argc) {
         usage_error(in, "--%s needs a value: %s", f->name, flag_value(f));
         return 0;
     }
-    store(in, f, argv[at + 1]);
-    return 2;
+    if (apart)
+        value = argv[at + 1];
+    if (!check_value(in, f, value))
+        return 0;
+    store(in, f, value);
+    return apart ? 2 : 1;
 }
 
 int flags_parse(invocation *in, int argc, char **argv)

@@ -35,8 +35,7 @@ typedef struct inspect_printer {
     buffer out;
 } inspect_printer;
 
-/* LB_USAGE for an unknown format. */
-lb_status inspect_format_read(const invocation *in, inspect_printer *printer, lb_error *error);
+void inspect_format_read(const invocation *in, inspect_printer *printer); /* flags_parse knows the formats */
 /* Prints the event last given. False when memory is short. */
 bool inspect_print(inspect_printer *printer, lb_history *history, const lb_event *event);
 

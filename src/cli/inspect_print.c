@@ -11,21 +11,13 @@
 #include <string.h>
 #include <time.h>
 
-lb_status inspect_format_read(const invocation *in, inspect_printer *p, lb_error *error)
+void inspect_format_read(const invocation *in, inspect_printer *p)
 {
-    static const char *const names[] = {"json", "pretty", "human"};
-    char text[HINT_SIZE];
     const char *format = in->format ? in->format : "json";
-    suggestion s = suggestion_for(slice_of(format));
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(format, names[i]) == 0) {
-            p->format = (unsigned)i;
-            return LB_OK;
-        }
-        suggestion_consider(&s, slice_of(names[i]));
-    }
-    return lb_error_set(error, LB_USAGE, "--format: expected json, pretty or human, got \"%s\"%s", format,
-                        hint(&s, text));
+
+    p->format = strcmp(format, "human") == 0    ? FORMAT_HUMAN
+                : strcmp(format, "pretty") == 0 ? FORMAT_PRETTY
+                                                : FORMAT_JSON;
 }
 
 /* ---- What is checked -------------------------------------------------------------------------------- */

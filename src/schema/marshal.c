@@ -381,16 +381,20 @@ static bool is_repeated(const lb_kwarg *kwargs, size_t index)
     return false;
 }
 
-/* Finds the schema of an argument, and refuses those that should not be there. */
-static lb_status argument_schema(const subject *s, const validator *v, property_set *seen,
-                                 const lb_kwarg *kwargs, size_t index, const validator **schema)
+/* Finds the name and the schema of an argument, and refuses those that should not be there. */
+static lb_status argument_schema(const subject *s, const validator *v, property_set *seen, const char *text,
+                                 arena *memory, lb_kwarg *kwargs, size_t index, const validator **schema)
 {
-    lb_slice name = kwargs[index].name;
+    lb_slice name = slice_of(text);
     const property *p = v ? validator_property(v, name) : NULL;
 
     *schema = p ? p->schema : v ? v->additional : NULL;
+    kwargs[index] = (lb_kwarg){.name = p ? p->name : name};
     if (p)
         return property_set_add(seen, (size_t)(p - v->properties)) ? LB_OK : refuse_duplicate(s, name);
+    kwargs[index].name.data = arena_copy(memory, name.data, name.size);
+    if (!kwargs[index].name.data)
+        return no_memory(s);
     if (v && v->closed && s->validates)
         return refuse_unexpected(s, name);
     return is_repeated(kwargs, index) ? refuse_duplicate(s, name) : LB_OK;
@@ -436,8 +440,11 @@ static lb_status check_cast(const subject *s, lb_slice name, const type *t, lb_s
     return status;
 }
 
-static const parameter *find_parameter(const signature *declared, lb_slice name)
+/* Most arguments are given in the order of the parameters: `likely` is tried first. */
+static const parameter *find_parameter(const signature *declared, lb_slice name, size_t likely)
 {
+    if (likely < declared->count && slice_equal(declared->parameters[likely].name, name))
+        return &declared->parameters[likely];
     for (size_t i = 0; i < declared->count; i++)
         if (slice_equal(declared->parameters[i].name, name))
             return &declared->parameters[i];
@@ -449,7 +456,7 @@ static lb_status check_casts(const subject *s, const lb_arg *args, const lb_kwar
     lb_status status = LB_OK;
 
     for (size_t i = 0; status == LB_OK && i < count; i++) {
-        const parameter *p = find_parameter(s->member->declared, kwargs[i].name);
+        const parameter *p = find_parameter(s->member->declared, kwargs[i].name, i);
         bool is_int = args[i].value.kind == LB_DATUM_INT || args[i].value.kind == LB_DATUM_UINT;
         if (p && type_casts(p->type) && !(is_int && p->type->kind == TYPE_INT))
             status = check_cast(s, kwargs[i].name, p->type, kwargs[i].json);
@@ -475,11 +482,7 @@ lb_status arguments_encode(lb_slice api_name, const member_schema *member, unsig
         property_set_clear(&seen, v);
     for (size_t i = 0; status == LB_OK && i < size; i++) {
         const validator *schema;
-        size_t name_size = strlen(args[i].name);
-        list[i] = (lb_kwarg){.name = {arena_copy(memory, args[i].name, name_size), name_size}};
-        if (!list[i].name.data)
-            return no_memory(&s);
-        status = argument_schema(&s, v, &seen, list, i, &schema);
+        status = argument_schema(&s, v, &seen, args[i].name, memory, list, i, &schema);
         if (status == LB_OK)
             status = encode_argument(&s, schema, &args[i].value, memory, &list[i]);
     }
@@ -550,7 +553,7 @@ static lb_status cast_arguments(const subject *s, arena *memory, const lb_kwarg 
 
     for (size_t i = 0; i < count; i++) {
         const lb_kwarg *kwarg = &(*kwargs)[i];
-        const parameter *p = find_parameter(s->member->declared, kwarg->name);
+        const parameter *p = find_parameter(s->member->declared, kwarg->name, i);
         if (!p || !type_casts(p->type))
             continue;
         if (!type_fits(p->type, kwarg->value, &why))

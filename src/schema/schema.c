@@ -145,9 +145,9 @@ static lb_status add_record(api_schema *schema, const record *content, lb_error 
 
 /* ---- From a table ----------------------------------------------------------------------------------- */
 
-static lb_status add_row(api_schema *schema, const lb_member *row, lb_error *error)
+static lb_status add_row(api_schema *schema, const lb_member *row, int version, lb_error *error)
 {
-    record r = {.member = {.is_event = row->kind == LB_MEMBER_EVENT, .row = row}};
+    record r = {.member = {.is_event = row->kind == LB_MEMBER_EVENT, .version = version, .row = row}};
     lb_status status;
 
     if (!row->signature)
@@ -228,7 +228,7 @@ lb_status api_schema_from_table(const lb_api *api, api_schema **result, lb_error
     if (status == LB_OK)
         status = reserve_records(schema, count, error);
     for (size_t i = 0; status == LB_OK && i < count; i++)
-        status = add_row(schema, &api->members[i], error);
+        status = add_row(schema, &api->members[i], api->version ? api->version : 1, error);
     if (status == LB_OK)
         status = publish(schema, error);
     if (status == LB_OK)
@@ -251,7 +251,7 @@ static bool is_member_name(lb_slice name)
 static lb_status add_published(api_schema *schema, lb_slice name, const lb_value *json, bool is_event,
                                lb_error *error)
 {
-    record r = {.member = {.name = name, .is_event = is_event}};
+    record r = {.member = {.name = name, .is_event = is_event, .version = 1}};
     lb_status status;
 
     if (!is_member_name(name))

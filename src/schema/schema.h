@@ -16,6 +16,7 @@ typedef struct validator validator; /* a compiled JSON schema; NULL accepts ever
 typedef struct member_schema {
     lb_slice name; /* NUL-terminated */
     bool is_event;
+    int version; /* of a local API, else 1 */
     const validator *parameters;
     const validator *response;
     const signature *declared; /* of a local API, else NULL */
@@ -59,8 +60,8 @@ enum { MARSHAL_VALIDATE = 1, MARSHAL_CAST = 2 };
 
 /* Outbound: C arguments to JSON texts: deformed (an int to a bool where bool is declared, a datetime to its
  * text), validated (MARSHAL_VALIDATE), serialised. What goes to a parameter of a local API must be readable as
- * its type too, as the receiver's cast will have it. The names, the texts and the array are allocated in
- * `memory`. `member` NULL: not validated. */
+ * its type too, as the receiver's cast will have it. The texts, the array and names that are not the member's
+ * are allocated in `memory`. `member` NULL: not validated. */
 lb_status arguments_encode(lb_slice api_name, const member_schema *member, unsigned how, const lb_arg *args,
                            arena *memory, lb_kwarg **kwargs, size_t *count, lb_error *error);
 /* The same for a result; appends the JSON text to `out` (nothing on failure). */

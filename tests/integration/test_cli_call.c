@@ -107,7 +107,9 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "unknown flag \"--tracee\"; did you mean \"--trace\"?", "call", "--tracee", "test.talk.add");
     RUN(&c, 2, "unknown flag \"--trace\"", "fire", "--trace", "test.talk.said");
     RUN(&c, 2, "unknown command \"lsten\"; did you mean \"listen\"?", "lsten");
-    RUN(&c, 2, "unknown log level \"lots\"", "call", "--log-level", "lots", "test.talk.add");
+    RUN(&c, 2, "--log-level: expected debug, info, warning, error or critical, got \"exception\"\n", "call",
+        "--log-level", "exception", "test.talk.add"); /* as the help of Python's program has it */
+    RUN(&c, 2, "Usage: lightbus COMMAND [FLAGS] [ARGUMENTS]\n", NULL);
     RUN(&c, 2, "--count: expected a whole number above 0", "listen", "test.talk.said", "--count", "-1");
     RUN(&c, 2, "expected API.EVENT ...", "listen");
     RUN(&c, 2, "unexpected argument \"x\"", "version", "x");

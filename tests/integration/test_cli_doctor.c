@@ -261,6 +261,38 @@ static void a_library_of_another_version_is_told(void **state)
     cli_ends(doctor_with(preload), 1, "the library is 9.8.7");
 }
 
+/* One whose lb_transport ends before `diagnose`. */
+static void a_transport_made_earlier_is_taken(void **state)
+{
+    char include[300];
+    (void)state;
+    write_file(
+        c.folder, "earlier.c",
+        "#include <lightbus/transport.h>\n"
+        "static lb_status open_it(const lb_transport_config *c, void **self, lb_error *e)\n"
+        "{ (void)c; (void)e; *self = NULL; return LB_OK; }\n"
+        "static void nothing(void *self) { (void)self; }\n"
+        "static lb_status load(void *self, void (*found)(lb_slice, lb_slice, void *), void *data,\n"
+        "                      int64_t deadline, lb_error *e)\n"
+        "{ (void)self; (void)found; (void)data; (void)deadline; (void)e; return LB_OK; }\n"
+        "static const lb_rpc_transport rpc; static const lb_result_transport result;\n"
+        "static const lb_event_transport event; static const lb_schema_transport schema = {.load = load};\n"
+        "const struct { unsigned abi; size_t size; const char *name, *schemes; void *open, *close, *fork;\n"
+        "  const void *tables[4]; } earlier __asm__(\"lb_transport_export\") = {LB_TRANSPORT_ABI,\n"
+        "  sizeof earlier, \"earlier\", \"earlier\", open_it, nothing, nothing,\n"
+        "  {&rpc, &result, &event, &schema}};\n");
+    snprintf(include, sizeof include, "-I%s/../include", TESTS_DIR);
+    run_and_expect_0(
+        (const char *const[]){"cc", "-shared", "-fPIC", include, "-o", "earlier.so", "earlier.c", NULL});
+    write_file(c.folder, "earlier.yaml",
+               "bus: {schema: {transport: {custom: {object: earlier.so, url: 'earlier:'}}}}\n"
+               "apis: {default: {rpc_transport: {custom: {object: earlier.so, url: 'earlier:'}},\n"
+               "  result_transport: {custom: {object: earlier.so, url: 'earlier:'}},\n"
+               "  event_transport: {custom: {object: earlier.so, url: 'earlier:'}}}}\n");
+    cli_ends(START(&c, "doctor", "--config", "earlier.yaml"), 0,
+             "the transport \"earlier\" has no checks of its own\n");
+}
+
 static void an_api_is_compared_with_the_one_on_the_bus(void **state)
 {
     (void)state;
@@ -304,6 +336,7 @@ int main(void)
         doctor_test(a_missing_compiler_is_a_note),
         doctor_test(few_open_files_are_told),
         doctor_test(a_library_of_another_version_is_told),
+        doctor_test(a_transport_made_earlier_is_taken),
         doctor_test(an_api_is_compared_with_the_one_on_the_bus),
         doctor_test(wrong_usage_is_refused),
     };

@@ -320,6 +320,9 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "unexpected argument \"auth\"", "inspect", "auth");
     RUN(&c, 2, "--format: expected json, pretty or human, got \"jsn\"; did you mean \"json\"?", "inspect", "-F",
         "jsn");
+    RUN(&c, 2, "--cache-only: there is no cache; events are read from the bus each time", "inspect",
+        "--cache-only");
+    RUN(&c, 2, "-c: there is no cache", "inspect", "-c");
     RUN(&c, 2, "--version: expected a number, maybe after one of", "inspect", "-v", "new");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", ">");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", "99999999999");

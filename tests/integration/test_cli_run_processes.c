@@ -69,6 +69,7 @@ static void all_workers_serve_under_names_of_their_own(void **state)
     named(workers, 3, "web-2");
     named(workers, 3, "web-3");
     assert_contains(p->text, "processes  web-1 to web-3\n");
+    assert_true(file_exists("ready")); /* who else waits for it is told as well */
     assert_int_equal(count_of(p->text, "API test.run"), 1);
     child_kill(p->pid, SIGTERM);
     assert_int_equal(program_wait(p, DEADLINE_MS), 0);

@@ -84,6 +84,8 @@ static int open_unreadable(void *path)
     if (geteuid() == 0 && seteuid(65534) != 0)
         return 2;
     lb_bus *bus = lb_open(&(lb_options){.config = path}, &error);
+    if (getuid() == 0 && seteuid(0) != 0) /* what looks for leaks at the end must be itself again */
+        return 2;
     return !bus && error.status == LB_SYSTEM && strstr(error.message, "cannot be opened: Permission denied")
                ? 0
                : 1;
@@ -357,6 +359,9 @@ static void transports_of_another_time(void **state)
     refused_object("old.so", "old.so: a transport made for version 2 of the transport contract, expected 1");
     compile("size", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 8};");
     refused_object("size.so", "size.so: a transport whose lb_transport has 8 bytes, expected ");
+    compile("long", "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = 4096, "
+                    ".name = \"long\", .schemes = \"x\"};");
+    refused_object("long.so", "long.so: is no transport"); /* it has not so many bytes */
     compile("half",
             "const lb_transport lb_transport_export = {.abi = LB_TRANSPORT_ABI, .size = sizeof(lb_transport), "
             ".name = \"half\", .schemes = \"x\"};");

@@ -254,13 +254,11 @@ static void results_from_elsewhere_never_come(void **state)
     char *folder = temporary_directory(), path[200], text[400];
     lb_error error = {0};
     (void)state;
-    snprintf(
-        text, sizeof text,
-        "apis:\n  default: {rpc_transport: {debug: {}}, result_transport: {local: {url: 'local://%s/bus'}}}\n",
-        folder);
+    snprintf(text, sizeof text,
+             "bus: {url: 'local://%s/bus'}\napis:\n  default: {rpc_transport: {debug: {}}}\n", folder);
     write_file(folder, "half.yaml", text);
     snprintf(path, sizeof path, "%s/half.yaml", folder);
-    lb_bus *bus = lb_open(&(lb_options){.config = path, .url = NULL, .rpc_timeout_ms = 200}, &error);
+    lb_bus *bus = lb_open(&(lb_options){.config = path, .rpc_timeout_ms = 200}, &error);
     if (!bus)
         fail_msg("%s", error.message);
     assert_status(lb_call(bus, "shop.buy", LB_NO_ARGS, NULL, &error), LB_TIMEOUT, &error);

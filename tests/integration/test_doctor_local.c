@@ -354,9 +354,11 @@ static void events_left_lying_are_told(void **state)
 
 static void random_service_names_are_noted(void **state)
 {
-    const char *url = url_of(state, ""); /* a name that Lightbus chose would take its group along */
-    worker_stop(worker_start(&(worker){.url = url, .service = "calm-otter-42", .setup = serve}));
+    const char *url = url_of(state, "");
+    pid_t pid = worker_start(&(worker){.url = url, .service = "{friendly}", .setup = serve});
     expect(url, LB_FINDING_NOTE, "groups", "looks random", "LIGHTBUS_SERVICE_NAME");
+    worker_stop(pid);
+    assert_false(is_found(url, LB_FINDING_NOTE, "groups", "looks random")); /* it has gone with its listener */
 }
 
 static void dead_letters_are_told(void **state)

@@ -591,12 +591,46 @@ static void child_of_a_fork_has_connections_of_its_own(void **state)
     fixture_close(&f);
 }
 
+/* A run of six calls where five may wait: the last one is taken out again, with its key. What fits in comes
+ * through in the end, and once a worker has taken calls there is room again. */
+static void s6_a_full_queue_keeps_what_fits(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("max_queue_length=5");
+    lb_rpc_message calls[6];
+    const lb_rpc_message *list[6];
+    static const char *const ids[] = {"call-0", "call-1", "call-2", "call-3", "call-4", "call-5"};
+    for (int i = 0; i < 6; i++) {
+        calls[i] = make_call(&f, ids[i], "auth", "check", 20000);
+        list[i] = &calls[i];
+    }
+    assert_ok(f.t->rpc->send(f.self, list, 6, true, in_ms(2000), &f.error), &f.error);
+    const lb_result_message *refused = fetch_results(&f, 1);
+    assert_int_equal(refused[0].status, LB_BUSY);
+    assert_slice(refused[0].rpc_message_id, "call-5");
+    assert_non_null(strstr(refused[0].problem, "5 calls (max_queue_length)"));
+    assert_int_equal(redis_int(server, "LLEN", "auth:rpc_queue", NULL), 5);
+    assert_int_equal(redis_int(server, "EXISTS", "rpc_expiry_key:call-5", NULL), 0);
+    assert_int_equal(redis_int(server, "EXISTS", "rpc_expiry_key:call-4", NULL), 1);
+    assert_int_equal(f.t->rpc->send(f.self, &list[5], 1, true, in_ms(2000), &f.error), LB_BUSY);
+    lb_rpc_message other = make_call(&f, "call-6", "shop", "check", 20000);
+    send_call(&f, &other, true); /* each API has a queue of its own */
+    void *consumer = open_consumer(&f, "auth");
+    const lb_rpc_message *taken = fetch_calls(&f, consumer, 5);
+    assert_slice(taken[4].id, "call-4");
+    send_call(&f, &calls[5], true);
+    assert_slice(fetch_calls(&f, consumer, 1)[0].id, "call-5");
+    f.t->rpc->consumer_close(consumer);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sends_a_call_and_its_result),
         cmocka_unit_test(child_of_a_fork_has_connections_of_its_own),
         cmocka_unit_test(sends_no_call_twice),
+        cmocka_unit_test(s6_a_full_queue_keeps_what_fits),
         cmocka_unit_test(carries_many_calls_together),
         cmocka_unit_test(drops_a_call_whose_deadline_has_passed),
         cmocka_unit_test(asks_for_the_keys_of_calls_that_may_have_waited),

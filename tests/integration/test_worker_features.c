@@ -41,6 +41,16 @@ static void told(lb_bus *bus, void *data)
     lb_value_free(value);
 }
 
+/* Comes after `told`, at its third time. */
+static void told_next(lb_bus *bus, void *data)
+{
+    fixture *f = data;
+
+    (void)bus;
+    assert_int_equal(f->ready, 3);
+    f->ready += 100;
+}
+
 static const lb_member members[] = {LB_RPC("one() -> int", one), LB_EVENT("said()"), LB_END};
 static const lb_api ours = {.name = "ours", .members = members};
 
@@ -164,15 +174,16 @@ static void readiness_is_told_at_each_start(void **state)
     assert_ok(lb_start(f->bus, &error), &error);
     assert_int_equal(f->ready, 1);
     assert_int_equal(f->answer, 1);
-    assert_int_equal(lb_on_ready(f->bus, NULL, NULL, &error), LB_USAGE);
+    assert_int_equal(lb_on_ready(f->bus, told, f, &error), LB_USAGE);
     assert_non_null(strstr(error.message, "lb_on_ready: the worker runs already"));
     assert_ok(lb_stop(f->bus, -1, &error), &error);
+    assert_int_equal(lb_on_ready(f->bus, NULL, NULL, &error), LB_USAGE);
     assert_ok(lb_start(f->bus, &error), &error);
     assert_int_equal(f->ready, 2);
     assert_ok(lb_stop(f->bus, -1, &error), &error);
-    assert_ok(lb_on_ready(f->bus, NULL, NULL, &error), &error);
+    assert_ok(lb_on_ready(f->bus, told_next, f, &error), &error);
     assert_ok(lb_start(f->bus, &error), &error);
-    assert_int_equal(f->ready, 2);
+    assert_int_equal(f->ready, 103);
 }
 
 int main(void)

@@ -77,6 +77,18 @@ static void wrong_flags_are_refused(void **state)
     assert_int_equal(PARSE(cmd_run, "--=x").code, CLI_USAGE);
     assert_int_equal(PARSE(cmd_run, "--trace").code, CLI_USAGE); /* another command's */
     assert_int_equal(PARSE(cmd_version, "--url", "x").code, CLI_USAGE);
+    assert_int_equal(PARSE(cmd_version, "--pyproject").code, CLI_USAGE);
+}
+
+static void words_are_checked(void **state)
+{
+    (void)state;
+    assert_string_equal(PARSE(cmd_inspect, "-F", "human").in.format, "human");
+    assert_string_equal(PARSE(cmd_inspect, "--format=json").in.format, "json");
+    assert_string_equal(PARSE(cmd_run, "--log-level", "critical").in.log_level, "critical");
+    const char *const none[] = {"", " ", "js", "son", "jsonp", "json pretty", "JSON", "pretty|human"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(PARSE(cmd_inspect, "--format", none[i]).code, CLI_USAGE);
 }
 
 static lb_status no_setup(lb_bus *bus, lb_error *error)
@@ -222,6 +234,7 @@ int main(void)
         cmocka_unit_test(flags_and_arguments_mix),
         cmocka_unit_test(the_last_one_counts),
         cmocka_unit_test(wrong_flags_are_refused),
+        cmocka_unit_test(words_are_checked),
         cmocka_unit_test(a_binary_of_its_own_loads_no_modules),
         cmocka_unit_test(help_names_every_flag_within_80_columns),
         cmocka_unit_test(help_hides_modules_where_there_are_none),

@@ -217,33 +217,39 @@ static void a_foreign_database_is_refused_and_left_as_it_is(void **state)
     free(is);
 }
 
-static void a_newer_format_is_refused_and_left_as_it_is(void **state)
+static void expect_format_refused(const char *folder, uint32_t format, const char *why)
 {
     struct {
         int64_t expires;
         char magic[8];
         uint32_t format, durable;
-    } identity = {INT64_MAX, {'l', 'i', 'g', 'h', 't', 'b', 'u', 's'}, STORE_FORMAT + 1, 0};
+    } identity = {INT64_MAX, {'l', 'i', 'g', 'h', 't', 'b', 'u', 's'}, format, 0};
     static const char key[9] = {'a'};
     MDB_env *env;
     MDB_txn *t;
     MDB_dbi table;
     MDB_val k = {sizeof key, (void *)(uintptr_t)key}, v = {sizeof identity, &identity};
     size_t before, after;
-    make_bus(*state, 3);
     assert_int_equal(mdb_env_create(&env), 0);
-    assert_int_equal(mdb_env_open(env, in_folder(*state, "events"), MDB_NOSUBDIR, 0600), 0);
+    assert_int_equal(mdb_env_open(env, in_folder(folder, "events"), MDB_NOSUBDIR, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &t), 0);
     assert_int_equal(mdb_dbi_open(t, NULL, 0, &table), 0);
     assert_int_equal(mdb_put(t, table, &k, &v, 0), 0);
     assert_int_equal(mdb_txn_commit(t), 0);
     mdb_env_close(env);
-    char *was = read_file(in_folder(*state, "events"), &before);
-    expect_refused(*state, "", LB_UNSUPPORTED, "newer Lightbus");
-    char *is = read_file(in_folder(*state, "events"), &after);
+    char *was = read_file(in_folder(folder, "events"), &before);
+    expect_refused(folder, "", LB_UNSUPPORTED, why);
+    char *is = read_file(in_folder(folder, "events"), &after);
     assert_memory_equal(was, is, before);
     free(was);
     free(is);
+}
+
+static void other_formats_are_refused_and_left_as_they_are(void **state)
+{
+    make_bus(*state, 3);
+    expect_format_refused(*state, STORE_FORMAT + 1, "newer Lightbus");
+    expect_format_refused(*state, STORE_FORMAT - 1, "older Lightbus");
 }
 
 /* ---- Damage ----------------------------------------------------------------------------------------- */
@@ -573,7 +579,7 @@ int main(void)
         folder_test(a_folder_with_other_things_is_refused),
         folder_test(a_file_that_is_no_database_is_refused),
         folder_test(a_foreign_database_is_refused_and_left_as_it_is),
-        folder_test(a_newer_format_is_refused_and_left_as_it_is),
+        folder_test(other_formats_are_refused_and_left_as_they_are),
         folder_test(a_truncated_database_is_refused),
         folder_test(a_damaged_database_crashes_nobody),
         folder_test(damaged_calls_begin_anew),

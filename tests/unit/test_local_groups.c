@@ -84,8 +84,8 @@ static int listen_until_killed(void *data)
     return 0;
 }
 
-/* A listener that is killed with an event in its hands. */
-static void kill_a_listener(const char *service)
+/* A listener in a process of its own, with an event in its hands. */
+static pid_t start_a_listener(const char *service)
 {
     victim *v = shared_memory(sizeof *v);
     v->service = service;
@@ -93,6 +93,11 @@ static void kill_a_listener(const char *service)
     for (int64_t end = support_now_ms() + PATIENCE_MS; !shared_get(&v->handling) && support_now_ms() < end;)
         fire(1);
     assert_int_equal(shared_get(&v->handling), 1);
+    return pid;
+}
+
+static void kill_listener(pid_t pid)
+{
     child_kill(pid, SIGKILL);
     child_wait(pid, 10000);
 }
@@ -152,15 +157,15 @@ static void a_group_of_a_random_service_goes_with_its_process(void **state)
 static void what_killed_processes_leave_is_removed_by_the_living(void **state)
 {
     (void)state;
-    lb_bus *living = listen_as(NULL, ignore, NULL, 0), *named = listen_as("named", ignore, NULL, 0);
+    pid_t living = start_a_listener(NULL), named = start_a_listener("named");
     for (int i = 0; i < 3; i++)
-        kill_a_listener(NULL);
+        kill_listener(start_a_listener(NULL));
     assert_int_equal(count_groups(), 5);
     sweep(0, 0);
     assert_int_equal(count_groups(), 2);
-    lb_close(living);
-    lb_close(named);
-    assert_int_equal(count_groups(), 1);
+    kill_listener(living);
+    kill_listener(named);
+    assert_int_equal(count_groups(), 1); /* looking opens the folder alone */
 }
 
 static void who_opens_the_folder_alone_removes_what_killed_processes_left(void **state)
@@ -169,8 +174,8 @@ static void who_opens_the_folder_alone_removes_what_killed_processes_left(void *
     uint64_t before, after;
     lb_error error = {0};
     for (int i = 0; i < 3; i++)
-        kill_a_listener(NULL);
-    kill_a_listener("named");
+        kill_listener(start_a_listener(NULL));
+    kill_listener(start_a_listener("named"));
     assert_ok(local_folder_compact(url, &before, &after, &error), &error);
     lb_value *info = groups_now();
     assert_string_equal(lb_value_str(lb_value_get(group_at(info, 0), "name")), "named-stock");
@@ -224,7 +229,7 @@ static void groups_that_are_behind_do_not_make_the_folder_grow(void **state)
     struct stat about;
     lb_bus *named = listen_as("behind", ignore, NULL, 0);
     lb_close(named);
-    kill_a_listener(NULL);
+    kill_listener(start_a_listener(NULL));
     fire(3000);
     lb_value *info = groups_now();
     assert_in_range(lb_value_int(lb_value_get(lb_value_at(lb_value_get(info, "streams"), 0), "length")), 100,

@@ -46,13 +46,11 @@ static void damaged_records_are_told(void **state)
     put_result(&records[1],
                &(lb_result_message){.id = {"id", 2}, .rpc_message_id = {"call", 4}, .json = {"{\"a\":1}", 7}},
                1);
-    put_event(&records[2],
-              &(lb_event_message){.id = {"id", 2},
-                                  .api_name = {"api", 3},
-                                  .event_name = {"ev", 2},
-                                  .kwargs = kwargs,
-                                  .kwargs_count = 1},
-              1);
+    put_event(&records[2], &(lb_event_message){.id = {"id", 2},
+                                               .api_name = {"api", 3},
+                                               .event_name = {"ev", 2},
+                                               .kwargs = kwargs,
+                                               .kwargs_count = 1});
     for (int kind = 0; kind < 3; kind++)
         for (size_t cut = 0; cut <= records[kind].size; cut++)
             for (int wrong = 0; wrong < 40; wrong++) {
@@ -108,25 +106,25 @@ static void times_never_go_back(void **state)
     store *s;
     transaction t;
     stream stream;
-    MDB_cursor *cursor;
+    native_id id;
     lb_error error = {0};
     buffer record = {0};
     static const int64_t clock[] = {1000, 2000, 500, 1999, 3000, 100, 3000};
-    put_event(&record, &(lb_event_message){.id = {"id", 2}, .api_name = {"api", 3}, .event_name = {"ev", 2}},
-              0);
+    put_slice(&record, slice_of("an event"));
     snprintf(url, sizeof url, "local://%s/bus", folder);
     assert_ok(local_options_parse(&o, url, &error), &error);
     assert_ok(store_open(&o, 0, &s, &error), &error);
     assert_ok(write_begin(s, STORE_EVENTS, 1000, 0, &t, &error), &error);
     MDB_dbi table = s->parts[STORE_EVENTS].table;
-    assert_int_equal(stream_get(t.txn, table, 7, &stream), 0);
-    assert_int_equal(mdb_cursor_open(t.txn, table, &cursor), 0);
     int64_t last = 0;
     for (size_t i = 0; i < sizeof clock / sizeof *clock; i++) {
-        assert_int_equal(stream_append(cursor, 7, &stream, (lb_slice){record.data, record.size}, clock[i]), 0);
-        assert_true(stream.last_ms >= last);
-        last = stream.last_ms;
+        lb_slice records = {record.data, record.size};
+        assert_int_equal(stream_append(t.txn, table, 7, slice_of("s"), records, clock[i], 0, &id), 0);
+        assert_true(id.time_ms >= last && id.number == i + 1);
+        last = id.time_ms;
     }
+    assert_int_equal(stream_get(t.txn, table, 7, &stream), 0);
+    assert_true(stream.last_ms == last);
     static const struct {
         const char *since;
         uint64_t cursor;
@@ -152,7 +150,6 @@ static void times_never_go_back(void **state)
         uint64_t at;
         assert_int_equal(stream_position(&t, 7, &stream, wrong[i], &at, &error), LB_CONFIG);
     }
-    mdb_cursor_close(cursor);
     write_abort(&t);
     store_close(s);
     buffer_free(&record);

@@ -130,6 +130,18 @@ static void what_cannot_be_checked_is_a_note_only_where_it_is_forbidden(void **s
     assert_string_equal(t.found[2], "not checked: out of memory");
 }
 
+static void words_are_quoted_where_the_shell_needs_it(void **state)
+{
+    static const char *const words[][2] = {
+        {"mail-default", "mail-default"}, {"shop.*:stream", "'shop.*:stream'"}, {"", "''"}, {"a b", "'a b'"},
+        {"it's", "'it'\\''s'"},           {"$(x)`y`\\", "'$(x)`y`\\'"}};
+    report r = {.found = keep};
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        assert_string_equal(report_word(&r, slice_of(words[i][0])), words[i][1]);
+    report_free(&r);
+}
+
 static void sizes_and_durations_read_well(void **state)
 {
     char text[DURATION_TEXT], size[BYTES_TEXT];
@@ -155,6 +167,7 @@ int main(void)
         cmocka_unit_test(all_that_is_wrong_with_a_group_is_told),
         cmocka_unit_test(made_up_names_are_told_from_others),
         cmocka_unit_test(what_cannot_be_checked_is_a_note_only_where_it_is_forbidden),
+        cmocka_unit_test(words_are_quoted_where_the_shell_needs_it),
         cmocka_unit_test(sizes_and_durations_read_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,8 @@ static int put_streams(buffer *b, MDB_txn *txn, MDB_dbi table)
         if (result)
             break;
         buffer_str(b, first ? "{\"name\":" : ",{\"name\":");
-        put_text(b, (const char *)v.mv_data + sizeof s, v.mv_size - sizeof s);
+        lb_slice name = stream_name_of(&v);
+        put_text(b, name.data, name.size);
         put_member(b, "length", (int64_t)(s.last + 1 - s.first));
         result = put_groups(b, txn, table, key_number(&k, 0), &s);
         buffer_char(b, '}');

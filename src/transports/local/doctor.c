@@ -20,14 +20,14 @@ enum { NEARLY_FULL = 80, FULL = 95, OLD_VIEW = 10000, MOST_PIDS = 4096 };
 
 static const char *advice_for(doctor *d, const lb_error *error)
 {
-    const char *folder = d->options->folder;
+    const char *folder = report_word(&d->report, slice_of(d->options->folder));
     switch (error->status) {
     case LB_ACCESS:
-        return arena_printf(&d->report.memory, "chmod 700 '%s', if it is yours; or name another: local:///PATH",
+        return arena_printf(&d->report.memory, "chmod 700 %s, if it is yours; or name another: local:///PATH",
                             folder);
     case LB_MALFORMED:
         return arena_printf(&d->report.memory,
-                            "bring '%s' back from a backup, or begin anew: lightbus local remove", folder);
+                            "bring %s back from a backup, or begin anew: lightbus local remove", folder);
     case LB_NO_SPACE:
         return "make room on the disk";
     case LB_TRANSPORT:

@@ -1,5 +1,6 @@
 /* What lies in the folder: streams and the groups that read them, dead letters, calls that wait. */
 #include "doctor.h"
+#include "presence.h"
 
 enum { LEASES_PASSED = 2 }; /* times that an event may have been taken over and was not */
 
@@ -55,6 +56,10 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
     if (v->mv_size < sizeof g)
         return MDB_CORRUPTED;
     memcpy(&g, v->mv_data, sizeof g);
+    presence p;
+    int result = presence_of(w->txn, w->table, stream_id, key_number(k, 1), &p);
+    if (result)
+        return result;
     uint64_t unread_and_gone = s->first > g.cursor + 1 ? s->first - g.cursor - 1 : 0;
     uint64_t delivered = g.cursor + unread_and_gone;
     group_facts facts = {
@@ -64,9 +69,9 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
         .most = w->doctor->options->max_stream_length,
         .undelivered = s->last > delivered ? (int64_t)(s->last - delivered) : 0,
         .lost = (int64_t)(g.lost + unread_and_gone),
-        .consumers = -1, /* nobody registers here */
+        .consumers = (int64_t)p.listeners,
     };
-    int result = find_overdue(w, stream_id, key_number(k, 1), &facts);
+    result = find_overdue(w, stream_id, key_number(k, 1), &facts);
     if (result == 0)
         report_group(&w->doctor->report, &facts);
     w->groups++;
@@ -107,12 +112,8 @@ static int tell_streams(walk *w)
         return result;
     int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        if (v.mv_size < sizeof(stream)) {
-            result = MDB_CORRUPTED;
-            break;
-        }
-        lb_slice name = {(const char *)v.mv_data + sizeof(stream), v.mv_size - sizeof(stream)};
-        result = tell_stream(w, name, key_number(&k, 0));
+        lb_slice name = stream_name_of(&v);
+        result = name.data ? tell_stream(w, name, key_number(&k, 0)) : MDB_CORRUPTED;
     }
     mdb_cursor_close(c);
     return result ? result : more == MDB_NOTFOUND ? 0 : more;

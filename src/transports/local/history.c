@@ -19,8 +19,7 @@ typedef struct past {
     uint64_t next;      /* the place: the number of the next entry */
     bool begun;         /* `next` is known */
     uint64_t low, high; /* the entries there are, in the present view; low > high: none are left */
-    MDB_val head;       /* the next entry, in the present view */
-    int64_t head_ms;
+    entry head;         /* the next entry, in the present view; number 0: there is none */
 } past;
 
 typedef struct history {
@@ -60,8 +59,8 @@ static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name,
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix);
          more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        lb_slice event, name = {(const char *)v.mv_data + sizeof(stream), v.mv_size - sizeof(stream)};
-        if (v.mv_size > sizeof(stream) && event_of(name, api_name, &event) && !found(name, event, data))
+        lb_slice event, name = stream_name_of(&v);
+        if (name.data && event_of(name, api_name, &event) && !found(name, event, data))
             result = ENOMEM;
     }
     mdb_cursor_close(cursor);
@@ -203,13 +202,7 @@ static int compare_ids(native_id a, native_id b)
     return (a.number > b.number) - (a.number < b.number);
 }
 
-static int entry_at(const history *h, const past *s, uint64_t number, MDB_val *record, int64_t *ms)
-{
-    int result = stream_entry(h->view.txn, table_of(h), s->id, number, record);
-    if (result == 0)
-        *ms = event_time_ms((lb_slice){record->mv_data, record->mv_size});
-    return result;
-}
+static native_id id_of(const entry *e) { return (native_id){e->time_ms, e->number}; }
 
 /* The number of the first entry after a bound, or (`included`) at or after it. */
 static int first_after(const history *h, const past *s, native_id bound, bool included, uint64_t *number)
@@ -217,12 +210,11 @@ static int first_after(const history *h, const past *s, native_id bound, bool in
     uint64_t low = s->low, high = s->high + 1;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        native_id id = {0, middle};
-        MDB_val record;
-        int result = entry_at(h, s, middle, &record, &id.time_ms);
+        entry at;
+        int result = entry_get(h->view.txn, table_of(h), s->id, middle, &at);
         if (result)
             return result;
-        int order = compare_ids(id, bound);
+        int order = compare_ids(id_of(&at), bound);
         if (order < 0 || (order == 0 && !included))
             low = middle + 1;
         else
@@ -232,21 +224,24 @@ static int first_after(const history *h, const past *s, native_id bound, bool in
     return 0;
 }
 
-/* Finds the next entry within the bounds in the present view; s->head.mv_data NULL: there is none. */
+/* Finds the next entry within the bounds in the present view. */
 static int find_head(const history *h, past *s)
 {
-    s->head = (MDB_val){0, NULL};
+    s->head.number = 0;
     if (h->oldest_first && s->next < s->low)
         s->next = s->low; /* what was trimmed meanwhile is gone */
     if (s->low > s->high || s->next < s->low || s->next > s->high)
         return 0;
-    int result = entry_at(h, s, s->next, &s->head, &s->head_ms);
-    native_id id = {s->head_ms, s->next};
-    if (result == 0 && (compare_ids(id, h->from) < 0 || compare_ids(id, h->to) > 0)) {
-        s->head = (MDB_val){0, NULL};
+    entry head;
+    int result = entry_get(h->view.txn, table_of(h), s->id, s->next, &head);
+    if (result)
+        return result;
+    native_id id = id_of(&head);
+    if (compare_ids(id, h->from) >= 0 && compare_ids(id, h->to) <= 0)
+        s->head = head;
+    else
         s->begun = !h->oldest_first || compare_ids(id, h->from) >= 0; /* `from` is still to come */
-    }
-    return result;
+    return 0;
 }
 
 /* Newest first, a stream that is empty stays so: what comes later is not asked for. */
@@ -254,7 +249,7 @@ static int begin(const history *h, past *s)
 {
     int result = 0;
     s->next = 0;
-    s->head = (MDB_val){0, NULL};
+    s->head.number = 0;
     if (s->low > s->high && h->oldest_first)
         return 0;
     if (s->low <= s->high)
@@ -293,8 +288,8 @@ static past *foremost(const history *h)
 {
     past *best = NULL;
     for (past *s = h->streams; s < h->streams + h->wanted.count; s++)
-        if (s->head.mv_data &&
-            (!best || (h->oldest_first ? s->head_ms < best->head_ms : s->head_ms > best->head_ms)))
+        if (s->head.number && (!best || (h->oldest_first ? s->head.time_ms < best->head.time_ms
+                                                         : s->head.time_ms > best->head.time_ms)))
             best = s;
     return best;
 }
@@ -312,8 +307,8 @@ static bool wanted(const past *s, lb_slice record)
 static bool take(history *h, const past *s, lb_event_message *event)
 {
     char text[NATIVE_ID_SIZE];
-    size_t size = native_id_text(text, s->head_ms, s->next);
-    lb_slice record = copy_value(&h->batch, &s->head);
+    size_t size = native_id_text(text, s->head.time_ms, s->head.number);
+    lb_slice record = {arena_copy(&h->batch, s->head.record.data, s->head.record.size), s->head.record.size};
     *event = (lb_event_message){.source = (int)(s - h->streams)};
     event->native_id = (lb_slice){arena_copy(&h->batch, text, size), size};
     return record.data && event->native_id.data &&
@@ -331,8 +326,8 @@ static int take_batch(history *h, lb_event_message *events, size_t max, size_t *
         *end = !s && *count == 0;
         if (!s)
             break;
-        if (wanted(s, (lb_slice){s->head.mv_data, s->head.mv_size})) {
-            bytes += s->head.mv_size;
+        if (wanted(s, s->head.record)) {
+            bytes += s->head.record.size;
             if (!take(h, s, &events[*count]))
                 return ENOMEM;
             ++*count;

@@ -108,45 +108,36 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
 
 /* The entry's record with what happened to it behind: where it was, of whom, how often tried, and why it is
  * dead. */
-static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, const MDB_val *record,
+static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
                         const pending *p, const char *reason)
 {
     lb_event_message names = *event;
+    size_t begin = put_slice_begin(b);
     names.kwargs_count = 0;
-    if (record->mv_size)
-        buffer_add(b, record->mv_data, record->mv_size);
+    if (record.data)
+        buffer_add(b, record.data, record.size);
     else
-        put_event(b, &names, 0); /* trimmed meanwhile */
+        put_event(b, &names); /* trimmed meanwhile */
     put_slice(b, event->native_id);
     put_slice(b, slice_of(l->group));
     put_slice(b, slice_of(l->consumer));
     put_bytes(b, &p->deliveries, sizeof p->deliveries);
     put_slice(b, slice_of(reason));
+    put_slice_end(b, begin);
 }
 
-static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice record)
+static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice records,
+                int64_t time_ms)
 {
     MDB_dbi table = t->store->parts[STORE_EVENTS].table;
-    MDB_cursor *cursor;
-    stream dead;
+    native_id id;
     char name[512];
     int size = snprintf(name, sizeof name, "%s:dead", at->name);
     lb_slice dead_name = {name, size < (int)sizeof name ? (size_t)size : sizeof name - 1};
-    uint64_t id = hash_text(dead_name);
-    int64_t now_ms = event_time_ms(record);
-    int result = stream_get(t->txn, table, id, &dead);
-    if (result == 0)
-        result = mdb_cursor_open(t->txn, table, &cursor);
-    if (result)
-        return result;
-    result = stream_append(cursor, id, &dead, record, now_ms);
-    if (result == 0)
-        result = stream_trim(cursor, id, &dead, (uint64_t)l->bus->options.max_stream_length);
-    mdb_cursor_close(cursor);
-    if (result == 0)
-        result = stream_put(t->txn, table, id, dead_name, &dead);
     key copy = *k;
     MDB_val kv = key_val(&copy);
+    int result = stream_append(t->txn, table, hash_text(dead_name), dead_name, records, time_ms,
+                               (uint64_t)l->bus->options.max_stream_length, &id);
     return result ? result : mdb_del(t->txn, table, &kv, NULL);
 }
 
@@ -159,7 +150,7 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
     uint64_t number = 0;
     key k;
     pending p;
-    MDB_val record = {0, NULL};
+    entry dying = {.time_ms = 0};
     buffer dead = {0};
     lb_status status = find_entry(l, event, &at, &number, error);
     if (status == LB_OK)
@@ -175,12 +166,12 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         return LB_OK;
     }
     if (result == 0) {
-        result = stream_entry(t.txn, s->parts[STORE_EVENTS].table, at->stream, number, &record);
+        result = entry_get(t.txn, s->parts[STORE_EVENTS].table, at->stream, number, &dying);
         result = result == MDB_NOTFOUND ? 0 : result;
     }
     if (result == 0) {
-        encode_dead(&dead, l, event, &record, &p, reason);
-        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size});
+        encode_dead(&dead, l, event, dying.record, &p, reason);
+        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size}, dying.time_ms);
     }
     buffer_free(&dead);
     return write_end_durably(&t, result, "moving an event to the dead letters", error);

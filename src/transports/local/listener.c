@@ -29,7 +29,7 @@ static bool wants(const listener *l, lb_slice record)
 
 /* ---- The batch -------------------------------------------------------------------------------------- */
 
-static int batch_add(listener *l, const source *s, const MDB_val *v, uint64_t number, uint64_t deliveries)
+static int batch_add(listener *l, const source *s, const entry *e, uint64_t deliveries)
 {
     if (l->batch_count == l->batch_capacity) {
         size_t capacity = l->batch_capacity ? l->batch_capacity * 2 : 64;
@@ -39,11 +39,12 @@ static int batch_add(listener *l, const source *s, const MDB_val *v, uint64_t nu
         l->batch = larger;
         l->batch_capacity = capacity;
     }
-    lb_slice record = copy_value(&l->arena, v);
+    lb_slice record = {arena_copy(&l->arena, e->record.data, e->record.size), e->record.size};
     if (!record.data)
         return ENOMEM;
-    l->batch[l->batch_count++] =
-        (given){record, number, (int)(s - l->sources), deliveries > INT32_MAX ? INT32_MAX : (int)deliveries};
+    l->batch[l->batch_count++] = (given){{e->number, e->time_ms, record},
+                                         (int)(s - l->sources),
+                                         deliveries > INT32_MAX ? INT32_MAX : (int)deliveries};
     l->batch_bytes += record.size;
     return 0;
 }
@@ -59,10 +60,10 @@ static lb_status batch_decode(listener *l, const lb_event_message **events, size
     for (size_t i = 0; i < l->batch_count && list; i++) {
         const given *g = &l->batch[i];
         char text[NATIVE_ID_SIZE];
-        size_t size = native_id_text(text, event_time_ms(g->record), g->number);
+        size_t size = native_id_text(text, g->entry.time_ms, g->entry.number);
         const char *id = arena_copy(&l->arena, text, size);
         list[i] = (lb_event_message){.native_id = {id, size}, .source = g->source, .deliveries = g->deliveries};
-        if (!id || !get_event(&l->arena, g->record, (size_t)l->bus->options.max_message_size, &list[i]))
+        if (!id || !get_event(&l->arena, g->entry.record, (size_t)l->bus->options.max_message_size, &list[i]))
             list = NULL;
     }
     *events = list;
@@ -89,8 +90,8 @@ static int hold(const listener *l, const source *s, transaction *t, uint64_t num
 static int take_over(listener *l, const source *s, group *g, transaction *t, uint64_t number,
                      uint64_t deliveries, int64_t until)
 {
-    MDB_val record;
-    int result = stream_entry(t->txn, table_of(t), s->stream, number, &record);
+    entry found;
+    int result = entry_get(t->txn, table_of(t), s->stream, number, &found);
     if (result == MDB_NOTFOUND) {
         key k = key_3(KEY_PENDING, s->stream, s->group, number);
         MDB_val kv = key_val(&k);
@@ -100,7 +101,7 @@ static int take_over(listener *l, const source *s, group *g, transaction *t, uin
         return mdb_del(t->txn, table_of(t), &kv, NULL);
     }
     if (result == 0)
-        result = batch_add(l, s, &record, number, deliveries + 1);
+        result = batch_add(l, s, &found, deliveries + 1);
     return result ? result : hold(l, s, t, number, deliveries + 1, until);
 }
 
@@ -186,19 +187,18 @@ static int take_new(listener *l, source *s, group *g, size_t max, transaction *t
     note_lost(l, s, g, &state);
     if (g->cursor >= state.last)
         return 0;
-    key prefix = key_1(KEY_ENTRY, s->stream), from = key_2(KEY_ENTRY, s->stream, g->cursor + 1);
-    MDB_val k = key_val(&from), v;
-    int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-    for (; more == 0 && key_within(&k, &prefix) && !batch_full(l, max) && scanned < MOST_SCANNED; scanned++) {
-        g->cursor = key_number(&k, 1);
-        if (wants(l, (lb_slice){v.mv_data, v.mv_size}) && (result = batch_add(l, s, &v, g->cursor, 1)) != 0)
+    entries e;
+    int more = entries_find(&e, cursor, s->stream, g->cursor + 1);
+    for (; more == 0 && !batch_full(l, max) && scanned < MOST_SCANNED; scanned++) {
+        g->cursor = e.at.number;
+        if (wants(l, e.at.record) && (result = batch_add(l, s, &e.at, 1)) != 0)
             return result;
-        more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+        more = entries_next(&e);
     }
     if (more && more != MDB_NOTFOUND)
         return more;
     for (size_t i = before; i < l->batch_count && result == 0; i++)
-        result = hold(l, s, t, l->batch[i].number, 1, until);
+        result = hold(l, s, t, l->batch[i].entry.number, 1, until);
     if (l->batch_count > before && until < g->reclaim_at_ns)
         g->reclaim_at_ns = until;
     return result;

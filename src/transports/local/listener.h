@@ -20,8 +20,7 @@ typedef struct source {
 } source;
 
 typedef struct given {
-    lb_slice record;
-    uint64_t number;
+    entry entry; /* its record lies in the arena */
     int source, deliveries;
 } given;
 
@@ -62,10 +61,11 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
 lb_status local_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
 lb_status local_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
 
-/* together.c: firing where each fire must be on the disk. A batch begins so, and goes on with the name of its
- * stream and its record for each event. */
-void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t count);
-lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t count, int64_t deadline_ns,
+/* together.c: firing where each fire must be on the disk. A batch begins so, and goes on with the name
+ * of the stream and a slice of records (as stream_append takes them) for each run. */
+void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t runs);
+/* `ids`: of the first event of each run. */
+lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t runs, int64_t deadline_ns,
                         lb_error *error);
 
 /* fire.c */

@@ -11,8 +11,26 @@ void put_bytes(buffer *b, const void *data, size_t size) { buffer_add(b, data, s
 void put_slice(buffer *b, lb_slice text)
 {
     uint32_t size = (uint32_t)text.size;
-    buffer_add(b, &size, sizeof size);
-    buffer_add(b, text.data, text.size);
+    if (!buffer_room(b, sizeof size + text.size))
+        return;
+    memcpy(b->data + b->size, &size, sizeof size);
+    if (text.size)
+        memcpy(b->data + b->size + sizeof size, text.data, text.size);
+    b->size += sizeof size + text.size;
+}
+
+size_t put_slice_begin(buffer *b)
+{
+    static const uint32_t not_known = 0;
+    buffer_add(b, &not_known, sizeof not_known);
+    return b->size;
+}
+
+void put_slice_end(buffer *b, size_t begin)
+{
+    uint32_t size = (uint32_t)(b->size - begin);
+    if (!b->failed)
+        memcpy(b->data + begin - sizeof size, &size, sizeof size);
 }
 
 void cut_bytes(cut *c, void *out, size_t size)
@@ -41,12 +59,9 @@ lb_slice cut_slice(cut *c)
 
 /* ---- Out -------------------------------------------------------------------------------------------- */
 
-/* The size in front of the object is filled in at its end. */
 static void put_kwargs(buffer *b, const lb_kwarg *kwargs, size_t count)
 {
-    uint32_t size = 0;
-    size_t start = b->size;
-    buffer_add(b, &size, sizeof size);
+    size_t begin = put_slice_begin(b);
     buffer_char(b, '{');
     for (size_t i = 0; i < count; i++) {
         if (i)
@@ -57,10 +72,7 @@ static void put_kwargs(buffer *b, const lb_kwarg *kwargs, size_t count)
         buffer_add(b, kwargs[i].json.data, kwargs[i].json.size);
     }
     buffer_char(b, '}');
-    if (b->failed)
-        return;
-    size = (uint32_t)(b->size - start - sizeof size);
-    memcpy(b->data + start, &size, sizeof size);
+    put_slice_end(b, begin);
 }
 
 void put_call(buffer *b, const lb_rpc_message *call)
@@ -84,10 +96,9 @@ void put_result(buffer *b, const lb_result_message *result, int64_t expires_ns)
     put_slice(b, result->json);
 }
 
-void put_event(buffer *b, const lb_event_message *event, int64_t time_ms)
+void put_event(buffer *b, const lb_event_message *event)
 {
     int32_t version = event->version;
-    put_bytes(b, &time_ms, sizeof time_ms);
     put_bytes(b, &version, sizeof version);
     put_slice(b, event->api_name);
     put_slice(b, event->event_name);
@@ -182,9 +193,7 @@ bool get_result(arena *a, lb_slice record, size_t most, lb_result_message *resul
 bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event)
 {
     cut c = cut_of(record);
-    int64_t time_ms;
     int32_t version;
-    cut_bytes(&c, &time_ms, sizeof time_ms);
     cut_bytes(&c, &version, sizeof version);
     event->version = version;
     event->api_name = cut_slice(&c);
@@ -201,23 +210,11 @@ bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event)
     return event->problem != no_memory;
 }
 
-int64_t event_time_ms(lb_slice record)
-{
-    int64_t time_ms;
-    cut c = cut_of(record);
-    cut_bytes(&c, &time_ms, sizeof time_ms);
-    return time_ms;
-}
-
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name)
 {
-    struct {
-        int64_t time_ms;
-        int32_t version;
-    } head;
+    int32_t version;
     cut c = cut_of(record);
-    cut_bytes(&c, &head.time_ms, sizeof head.time_ms);
-    cut_bytes(&c, &head.version, sizeof head.version);
+    cut_bytes(&c, &version, sizeof version);
     *api_name = cut_slice(&c);
     *event_name = cut_slice(&c);
     return !c.bad;

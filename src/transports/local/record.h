@@ -21,19 +21,21 @@ lb_slice cut_slice(cut *c);
 
 void put_bytes(buffer *b, const void *data, size_t size);
 void put_slice(buffer *b, lb_slice text);
+/* What is put in between becomes a slice. */
+size_t put_slice_begin(buffer *b);
+void put_slice_end(buffer *b, size_t begin);
 
 /* Calls and results begin with the time when they expire (CLOCK_MONOTONIC). */
 void put_call(buffer *b, const lb_rpc_message *call);
 void put_result(buffer *b, const lb_result_message *result, int64_t expires_ns);
-void put_event(buffer *b, const lb_event_message *event, int64_t time_ms);
+void put_event(buffer *b, const lb_event_message *event);
 
 /* The messages refer to the record and the arena. False when memory is short. */
 bool get_call(arena *a, lb_slice record, size_t most, lb_rpc_message *call);
 bool get_result(arena *a, lb_slice record, size_t most, lb_result_message *result);
 bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event);
 
-/* The time of an event's record, and whether it is of this API and event; without decoding the rest. */
-int64_t event_time_ms(lb_slice record);
+/* Of which API and event it is, without decoding the rest. */
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name);
 /* The API that a call's record is for. */
 lb_slice call_api(lb_slice record);

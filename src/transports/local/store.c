@@ -63,6 +63,11 @@ static lb_status check_identity(store *s, store_part part, const MDB_val *v, lb_
                             id.format, STORE_FORMAT);
     if (id.format < 1)
         return lb_error_set(error, LB_MALFORMED, "%s/%s: damaged: format %u", s->path, d->name, id.format);
+    if (id.format < STORE_FORMAT)
+        return lb_error_set(
+            error, LB_UNSUPPORTED,
+            "%s/%s: made by an older Lightbus (format %u; this one knows %d): remove the folder", s->path,
+            d->name, id.format, STORE_FORMAT);
     if (part == STORE_EVENTS && id.durable)
         atomic_store(&s->shared->durable, 1);
     return LB_OK;

@@ -79,73 +79,82 @@ static int get_head(MDB_txn *txn, MDB_dbi table, key *k, void *head, size_t size
     return result;
 }
 
+/* What is kept of a stream: not its end, which its last entry tells, so that a fire writes to one place. */
+typedef struct stream_record {
+    uint64_t first, made;
+} stream_record;
+
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s)
 {
     key k = key_1(KEY_STREAM, id);
-    int result = get_head(txn, table, &k, s, sizeof *s);
+    stream_record r = {1, 0};
+    int result = get_head(txn, table, &k, &r, sizeof r);
+    *s = (stream){.first = r.first, .made = r.made, .is_new = result == MDB_NOTFOUND};
+    if (s->is_new) {
+        s->made = unique_number();
+        return 0;
+    }
+    if (result == 0)
+        result = entries_end(txn, table, id, &s->last, &s->last_ms);
     if (result == MDB_NOTFOUND)
-        *s = (stream){.first = 1, .made = unique_number()};
+        result = 0;
     if (result == 0 && (s->first == 0 || s->first > s->last + 1))
         return MDB_CORRUPTED;
-    return result == MDB_NOTFOUND ? 0 : result;
+    return result;
 }
 
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s)
 {
+    const stream_record r = {s->first, s->made};
     key k = key_1(KEY_STREAM, id);
-    return put_named(txn, table, &k, s, sizeof *s, name);
+    return put_named(txn, table, &k, &r, sizeof r, name);
 }
 
-int stream_append(MDB_cursor *cursor, uint64_t id, stream *s, lb_slice record, int64_t now_ms)
+lb_slice stream_name_of(const MDB_val *v)
 {
-    int64_t time_ms = now_ms > s->last_ms ? now_ms : s->last_ms;
-    key k = key_2(KEY_ENTRY, id, s->last + 1);
-    MDB_val kv = key_val(&k), v = {record.size, NULL};
-    int result = mdb_cursor_put(cursor, &kv, &v, MDB_APPEND | MDB_RESERVE);
-    if (result == MDB_KEYEXIST) { /* entries of another stream lie behind */
-        v = (MDB_val){record.size, NULL};
-        result = mdb_cursor_put(cursor, &kv, &v, MDB_RESERVE);
-    }
+    if (v->mv_size < sizeof(stream_record))
+        return (lb_slice){NULL, 0};
+    return (lb_slice){(const char *)v->mv_data + sizeof(stream_record), v->mv_size - sizeof(stream_record)};
+}
+
+/* What is trimmed is trimmed in blocks, and not at each fire. */
+static uint64_t slack_of(uint64_t most) { return most / 10 < 1000 ? most / 10 : 1000; }
+
+static uint64_t most_in_block(uint64_t most)
+{
+    uint64_t slack = slack_of(most);
+    return !most ? UINT64_MAX : slack ? slack : 1;
+}
+
+int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_slice records, int64_t now_ms,
+                  uint64_t most, native_id *first)
+{
+    MDB_cursor *cursor;
+    stream s;
+    int result = stream_get(txn, table, id, &s);
+    uint64_t was_first = s.first;
+    if (result == 0)
+        result = mdb_cursor_open(txn, table, &cursor);
     if (result)
         return result;
-    memcpy(v.mv_data, &time_ms, sizeof time_ms);
-    memcpy((char *)v.mv_data + sizeof time_ms, record.data + sizeof time_ms, record.size - sizeof time_ms);
-    s->last++;
-    s->last_ms = time_ms;
-    return 0;
-}
-
-int stream_trim(MDB_cursor *cursor, uint64_t id, stream *s, uint64_t most)
-{
-    uint64_t slack = most / 10 < 64 ? most / 10 : 64, length = s->last + 1 - s->first;
-    if (!most || length <= most + slack)
-        return 0;
-    uint64_t first = s->last + 1 - most;
-    key prefix = key_1(KEY_ENTRY, id), from = key_2(KEY_ENTRY, id, s->first);
-    MDB_val k = key_val(&from), v;
-    int result = 0, more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-    for (; more == 0 && result == 0 && key_within(&k, &prefix) && key_number(&k, 1) < first;
-         more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-        result = mdb_cursor_del(cursor, 0);
-    s->first = first;
+    s.last_ms = now_ms > s.last_ms ? now_ms : s.last_ms;
+    *first = (native_id){s.last_ms, s.last + 1};
+    result = entries_append(cursor, id, records, s.last_ms, most_in_block(most), &s.last);
+    if (result == 0 && most && s.last + 1 - s.first > most + slack_of(most))
+        result = entries_trim(cursor, id, most, s.last, &s.first);
+    mdb_cursor_close(cursor);
+    if (result == 0 && (s.is_new || s.first != was_first))
+        result = stream_put(txn, table, id, name, &s);
     return result;
-}
-
-int stream_entry(MDB_txn *txn, MDB_dbi table, uint64_t id, uint64_t number, MDB_val *record)
-{
-    key k = key_2(KEY_ENTRY, id, number);
-    MDB_val kv = key_val(&k);
-    return mdb_get(txn, table, &kv, record);
 }
 
 /* ---- Positions -------------------------------------------------------------------------------------- */
 
 static int entry_time(const transaction *t, uint64_t id, uint64_t number, int64_t *ms)
 {
-    MDB_val v;
-    int result = stream_entry(t->txn, t->store->parts[STORE_EVENTS].table, id, number, &v);
-    if (result == 0)
-        *ms = event_time_ms((lb_slice){v.mv_data, v.mv_size});
+    entry found = {.time_ms = 0};
+    int result = entry_get(t->txn, t->store->parts[STORE_EVENTS].table, id, number, &found);
+    *ms = found.time_ms;
     return result;
 }
 

@@ -8,6 +8,7 @@
 #define LOCAL_STREAM_H
 
 #include "../../base/json.h"
+#include "entries.h"
 #include "key.h"
 #include "store.h"
 
@@ -19,6 +20,7 @@ typedef struct stream {
     uint64_t first, last; /* entries that are there; first = last + 1: none */
     int64_t last_ms;      /* the time of the last one: times never go back */
     uint64_t made;        /* a number of its own: another one of the same name has another */
+    bool is_new;          /* it is not in the store yet */
 } stream;
 
 typedef struct native_id {
@@ -42,11 +44,12 @@ typedef struct pending {
 /* All return 0, MDB_NOTFOUND, or what went wrong. A stream that is not there yet is empty. */
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s);
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s);
-/* Appends a record that put_event made; its time is set. */
-int stream_append(MDB_cursor *cursor, uint64_t id, stream *s, lb_slice record, int64_t now_ms);
-/* Removes entries from the front until about `most` are left. */
-int stream_trim(MDB_cursor *cursor, uint64_t id, stream *s, uint64_t most);
-int stream_entry(MDB_txn *txn, MDB_dbi table, uint64_t id, uint64_t number, MDB_val *record);
+/* The name in its record; data NULL: damaged. */
+lb_slice stream_name_of(const MDB_val *v);
+/* Appends records, each with its size in front, and removes entries from the front until about `most` are left
+ * (0: all). *first: the time of them all, and the number of the first. */
+int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_slice records, int64_t now_ms,
+                  uint64_t most, native_id *first);
 /* The cursor of a group that starts there: "$", "0", a native id, or a time. LB_CONFIG: none of these. */
 lb_status stream_position(const transaction *t, uint64_t id, const stream *s, const char *since,
                           uint64_t *cursor, lb_error *error);

@@ -109,31 +109,24 @@ static void batches_free(batches *b)
 /* ---- Appending -------------------------------------------------------------------------------------- */
 
 /* Appends the events of a batch; what became of them goes to `note`. */
-static int append_batch(transaction *t, MDB_cursor *cursor, lb_slice record, buffer *note)
+static int append_batch(transaction *t, lb_slice record, buffer *note)
 {
     MDB_dbi table = t->store->parts[STORE_EVENTS].table;
     int64_t expires_ns, most, now_ms = wall_clock_ms();
-    uint32_t count;
+    uint32_t runs;
     cut c = cut_of(record);
     int result = 0;
     cut_bytes(&c, &expires_ns, sizeof expires_ns);
     cut_bytes(&c, &most, sizeof most);
-    cut_bytes(&c, &count, sizeof count);
-    for (uint32_t i = 0; i < count && result == 0; i++) {
-        lb_slice name = cut_slice(&c), event = cut_slice(&c);
-        uint64_t id = hash_text(name);
-        stream s;
-        if (c.bad || event.size < sizeof(int64_t))
+    cut_bytes(&c, &runs, sizeof runs);
+    for (uint32_t i = 0; i < runs && result == 0; i++) {
+        native_id first;
+        lb_slice name = cut_slice(&c), records = cut_slice(&c);
+        if (c.bad)
             return MDB_CORRUPTED;
-        result = stream_get(t->txn, table, id, &s);
+        result = stream_append(t->txn, table, hash_text(name), name, records, now_ms, (uint64_t)most, &first);
         if (result == 0)
-            result = stream_append(cursor, id, &s, event, now_ms);
-        native_id n = {s.last_ms, s.last};
-        put_bytes(note, &n, sizeof n);
-        if (result == 0)
-            result = stream_trim(cursor, id, &s, (uint64_t)most);
-        if (result == 0)
-            result = stream_put(t->txn, table, id, name, &s);
+            put_bytes(note, &first, sizeof first);
     }
     return result ? result : note->failed ? ENOMEM : 0;
 }
@@ -176,7 +169,7 @@ static int append_all(transaction *t, MDB_cursor *cursor, const batches *b)
         if (result != MDB_NOTFOUND)
             continue;
         note.size = 0;
-        result = append_batch(t, cursor, b->list[i].record, &note);
+        result = append_batch(t, b->list[i].record, &note);
         key k = key_1(KEY_FIRED, b->list[i].ticket);
         MDB_val kv = key_val(&k);
         v = (MDB_val){note.size, note.data};
@@ -188,7 +181,7 @@ static int append_all(transaction *t, MDB_cursor *cursor, const batches *b)
 }
 
 /* The guard is held: what is staged by now is appended, unless that has been done with this batch already. */
-static lb_status append_staged(transaction *t, batch own, native_id *ids, size_t count, lb_error *error)
+static lb_status append_staged(transaction *t, batch own, native_id *ids, size_t runs, lb_error *error)
 {
     store *s = t->store;
     MDB_cursor *cursor = NULL;
@@ -213,7 +206,7 @@ static lb_status append_staged(transaction *t, batch own, native_id *ids, size_t
             result = find_note(t, own.ticket, &v);
     }
     batches_free(&b);
-    if (result == 0 && v.mv_size != count * sizeof *ids)
+    if (result == 0 && v.mv_size != runs * sizeof *ids)
         result = MDB_CORRUPTED;
     if (result == 0)
         memcpy(ids, v.mv_data, v.mv_size);
@@ -224,15 +217,15 @@ static lb_status append_staged(transaction *t, batch own, native_id *ids, size_t
     return write_end_durably(t, result, "firing events", error);
 }
 
-void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t count)
+void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t runs)
 {
     int64_t expires_ns = deadline_ns == INT64_MAX ? INT64_MAX : deadline_ns + LINGER_MS * CLOCK_MS;
     put_bytes(staged, &expires_ns, sizeof expires_ns);
     put_bytes(staged, &most_length, sizeof most_length);
-    put_bytes(staged, &count, sizeof count);
+    put_bytes(staged, &runs, sizeof runs);
 }
 
-lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t count, int64_t deadline_ns,
+lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t runs, int64_t deadline_ns,
                         lb_error *error)
 {
     transaction t;
@@ -242,7 +235,7 @@ lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t c
         return status;
     status = write_begin(s, STORE_EVENTS, staged->size, deadline_ns, &t, error);
     if (status == LB_OK)
-        status = append_staged(&t, (batch){ticket, {staged->data, staged->size}}, ids, count, error);
+        status = append_staged(&t, (batch){ticket, {staged->data, staged->size}}, ids, runs, error);
     unstage(s, ticket);
     return status;
 }

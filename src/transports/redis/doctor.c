@@ -59,10 +59,15 @@ lb_status doctor_config(doctor *d, const char *name, const char **value, lb_erro
 
 const char *doctor_command(doctor *d, const char *format, ...)
 {
-    char text[400];
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    int size = vsnprintf(NULL, 0, format, list);
+    va_end(list);
+    char *text = size < 0 ? NULL : arena_alloc(&d->report.memory, (size_t)size + 1);
+    if (!text)
+        return NULL;
+    va_start(list, format);
+    vsnprintf(text, (size_t)size + 1, format, list);
     va_end(list);
     return arena_printf(&d->report.memory, "%s %s", d->cli, text);
 }
@@ -74,7 +79,7 @@ static void describe_cli(doctor *d)
     buffer b = {0};
     buffer_literal(&b, "redis-cli");
     if (*o->path)
-        buffer_printf(&b, " -s %s", o->path);
+        buffer_printf(&b, " -s %s", report_word(&d->report, slice_of(o->path)));
     else if (strcmp(o->host, "127.0.0.1") != 0)
         buffer_printf(&b, " -h %s", o->host);
     if (!*o->path && strcmp(o->port, "6379") != 0)
@@ -82,12 +87,14 @@ static void describe_cli(doctor *d)
     if (o->tls)
         buffer_literal(&b, " --tls");
     if (*o->user)
-        buffer_printf(&b, " --user %s", o->user);
+        buffer_printf(&b, " --user %s", report_word(&d->report, slice_of(o->user)));
     if (o->password)
         buffer_literal(&b, " --askpass");
     if (o->db > 0)
         buffer_printf(&b, " -n %d", o->db);
-    snprintf(d->cli, sizeof d->cli, "%s", buffer_text(&b) ? b.data : "redis-cli");
+    d->cli = buffer_text(&b) ? arena_copy(&d->memory, b.data, b.size) : NULL;
+    if (!d->cli)
+        d->cli = "redis-cli";
     buffer_free(&b);
 }
 

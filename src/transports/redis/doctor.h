@@ -26,7 +26,7 @@ typedef struct doctor {
     arena memory;
     lb_slice info;   /* what INFO answered; empty: it may not be asked */
     int version;     /* 70015 for 7.0.15; 0: not known */
-    char cli[600];   /* how this server is reached from a shell */
+    const char *cli; /* how this server is reached from a shell */
     bool keys_known; /* the next three have been looked for */
     bool keys_cut;   /* there are more of them */
     key_list streams, dead, queues;

@@ -178,7 +178,8 @@ static lb_status groups_of(doctor *d, lb_slice key, found_group **first, lb_erro
             .undelivered = stream_undelivered(answers[0], group),
             .lost = stream_trimmed(answers[0], group),
             .consumers = reply_integer(reply_field(group, "consumers")),
-            .remove = doctor_command(d, "XGROUP DESTROY '%.*s' '%.*s'", TEXT(key), TEXT(name)),
+            .remove = doctor_command(d, "XGROUP DESTROY %s %s", report_word(&d->report, key),
+                                     report_word(&d->report, name)),
         };
         *first = g;
     }
@@ -257,7 +258,7 @@ lb_status check_dead_letters(doctor *d, lb_error *error)
         lb_slice key = d->dead.items[i];
         status = length_of(d, "XLEN", key, &length, error);
         report_dead_letters(&d->report, (lb_slice){key.data, key.size - 5}, length,
-                            doctor_command(d, "XREVRANGE '%.*s' + - COUNT 10", TEXT(key)));
+                            doctor_command(d, "XREVRANGE %s + - COUNT 10", report_word(&d->report, key)));
     }
     if (status == LB_OK && !d->report.told)
         report_tell(&d->report, LB_FINDING_OK, NULL, "none");
@@ -299,10 +300,11 @@ lb_status check_published(doctor *d, lb_error *error)
     lb_status status = doctor_find_apis(d, error);
     for (size_t i = 0; i < d->apis.count && status == LB_OK; i++)
         if (!key_list_has(&d->schemas, d->apis.items[i]))
-            report_tell(&d->report, LB_FINDING_NOTE,
-                        arena_printf(&d->report.memory, "if it is gone for good: %s",
-                                     doctor_command(d, "SREM schemas '%.*s'", TEXT(d->apis.items[i]))),
-                        "%.*s: no process serves it, one did before", TEXT(d->apis.items[i]));
+            report_tell(
+                &d->report, LB_FINDING_NOTE,
+                arena_printf(&d->report.memory, "if it is gone for good: %s",
+                             doctor_command(d, "SREM schemas %s", report_word(&d->report, d->apis.items[i]))),
+                "%.*s: no process serves it, one did before", TEXT(d->apis.items[i]));
     if (status == LB_OK && !d->report.told)
         report_tell(&d->report, LB_FINDING_OK, NULL, "%zu served", d->schemas.count);
     return status;

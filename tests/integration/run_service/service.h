@@ -69,6 +69,13 @@ static const lb_member members[] = {
 
 static const lb_api api = {.name = "test.run", .members = members};
 
+static void tell_ready(lb_bus *bus, void *data)
+{
+    (void)bus;
+    (void)data;
+    leave_mark("ready");
+}
+
 lb_status lb_setup(lb_bus *bus, lb_error *error)
 {
     lb_status status;
@@ -76,6 +83,8 @@ lb_status lb_setup(lb_bus *bus, lb_error *error)
     signal(SIGSEGV, SIG_DFL); /* not a sanitizer's */
     leave_mark("starts");
     SETUP;
-    status = lb_register(bus, &api, NULL, error);
+    status = lb_on_ready(bus, tell_ready, NULL, error);
+    if (status == LB_OK)
+        status = lb_register(bus, &api, NULL, error);
     return status == LB_OK ? lb_listen(bus, "test.run.said", "ear", heard, NULL, NULL, error) : status;
 }
