@@ -293,6 +293,28 @@ static void resizing(void **state)
     leave(t);
 }
 
+/* A library that cannot be loaded stands in for one that is not there. */
+static void without_libedit_it_works(void **state)
+{
+    shell_fixture *f = *state;
+    char setting[160];
+    write_file(f->folder, "libedit.so.2", "");
+    snprintf(setting, sizeof setting, "LD_LIBRARY_PATH=%s", f->folder);
+    terminal *t = open_shell(f, 80, 24, setting, NULL);
+    terminal_wait_for(t, "libedit is not on this machine: lines cannot be edited.\n", DEADLINE_MS);
+    enter(t, "auth.find_user(id=7)['name']", "\n\"\xc3\x84nne\"\n");
+    terminal_line(t, "[1,");
+    terminal_wait_last_line(t, CONTINUED, DEADLINE_MS);
+    type_line(t, CONTINUED, "2]");
+    terminal_wait_for(t, "\n[1, 2]\n", DEADLINE_MS);
+    terminal_type(t, "nonsense(");
+    terminal_wait_last_line(t, PROMPT " nonsense(", DEADLINE_MS);
+    terminal_key(t, "C-c");
+    terminal_wait_last_line(t, PROMPT, DEADLINE_MS);
+    enter(t, "7", "\n7\n");
+    leave(t);
+}
+
 /* ---- Ctrl-C ----------------------------------------------------------------------------------------- */
 
 static void ctrl_c_ends_listening(void **state)
@@ -521,6 +543,7 @@ int main(void)
         ON_LOCAL(ctrl_c_clears_the_line),
         ON_LOCAL(utf8_is_edited_by_character),
         ON_LOCAL(resizing),
+        ON_LOCAL(without_libedit_it_works),
         ON_LOCAL(ctrl_c_ends_listening),
         ON_REDIS(ctrl_c_ends_listening),
         ON_LOCAL(ctrl_c_cancels_a_call),

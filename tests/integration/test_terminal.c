@@ -31,8 +31,10 @@ static void the_size_is_as_given(void **state)
 {
     (void)state;
     terminal *t = terminal_open(
-        200, 50, (const char *const[]){"sh", "-c", "trap 'stty size' WINCH; while :; do read x; done", NULL},
+        200, 50,
+        (const char *const[]){"sh", "-c", "trap 'stty size' WINCH; echo ready; while :; do read x; done", NULL},
         NULL, NULL);
+    terminal_wait_for(t, "ready\n", WAIT_MS);
     terminal_resize(t, 100, 30);
     terminal_wait_for(t, "30 100\n", WAIT_MS);
     terminal_close(t);
