@@ -180,7 +180,7 @@ static void who_opens_the_folder_alone_removes_what_killed_processes_left(void *
     lb_value *info = groups_now();
     assert_string_equal(lb_value_str(lb_value_get(group_at(info, 0), "name")), "named-stock");
     assert_int_equal(lb_value_int(lb_value_get(group_at(info, 0), "listeners")), 0);
-    assert_int_equal(lb_value_int(lb_value_get(group_at(info, 0), "pending")), 1); /* S11: for its next start */
+    assert_true(lb_value_int(lb_value_get(group_at(info, 0), "pending")) > 0); /* S11: for its next start */
     assert_null(group_at(info, 1));
     lb_value_free(info);
 }
