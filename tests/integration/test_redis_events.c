@@ -618,6 +618,25 @@ static void stores_and_loads_schemas(void **state)
     fixture_close(&f);
 }
 
+/* To look for what others have let lie takes longer here than the time to the next such look: new events are
+ * read all the same. */
+static void a_slow_connection_does_not_keep_new_events_back(void **state)
+{
+    (void)state;
+    proxy *p = proxy_start(server);
+    char url[160];
+    lb_value_free(redis_command(server, "FLUSHALL", NULL));
+    snprintf(url, sizeof url, "%s?reclaim_interval=0.05", p->url);
+    fixture f = fixture_on(url);
+    void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
+    proxy_delay(p, 40);
+    fire(&f, "e", "shop", "sold");
+    fetch_events(&f, listener, 1);
+    f.t->event->unlisten(listener, false);
+    fixture_close(&f);
+    proxy_stop(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,6 +661,7 @@ int main(void)
         cmocka_unit_test(what_is_in_hand_survives_a_reconnect),
         cmocka_unit_test(tells_per_event_that_memory_is_short),
         cmocka_unit_test(stores_and_loads_schemas),
+        cmocka_unit_test(a_slow_connection_does_not_keep_new_events_back),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -277,6 +277,7 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
     for (size_t i = 0; i < l->stream_count; i++)
         command_str(&c->out, ">");
     l->read_until_ns = now + (block + BLOCK_MARGIN_MS) * CLOCK_MS;
+    l->has_read = true;
     lb_status status = conn_send(c, l->read_until_ns, NULL, error);
     if (status == LB_OK)
         l->reading = true;
@@ -370,7 +371,8 @@ static stream *next_own(listener *l)
 static stream *next_reclaim(listener *l)
 {
     int64_t now = clock_now();
-    if (now >= l->reclaim_at_ns) {
+    if (now >= l->reclaim_at_ns && l->has_read) {
+        l->has_read = false;
         l->reclaim_at_ns = now + l->w.conn.options->reclaim_interval_ms * CLOCK_MS;
         for (stream *s = l->streams; s < l->streams + l->stream_count; s++)
             s->reclaim = true;
@@ -562,6 +564,7 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
     if (!l)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a listener");
     pthread_mutex_init(&l->lock, NULL);
+    l->has_read = true; /* old events come first */
     l->group = strdup(config->group);
     l->consumer = strdup(config->consumer);
     l->since = strdup(since);

@@ -59,6 +59,7 @@ typedef struct listener {
     pthread_mutex_t lock; /* guards in_hand of all streams */
     unsigned serial;      /* the connection that the groups were made on */
     int64_t reclaim_at_ns;
+    bool has_read;       /* new events were asked for since the last look for old ones: each has its turn */
     size_t acks_written; /* replies of acknowledgements that are outstanding */
     bool reading;        /* the reply of a read of new entries is outstanding */
     int64_t read_until_ns;
