@@ -402,6 +402,16 @@ static void parse_number(parser *p)
 
 /* ---- Steps ------------------------------------------------------------------------------------------ */
 
+/* What stands between `start` and here; the text does not end with a NUL. */
+static int64_t index_at(const parser *p, size_t start)
+{
+    bool negative = p->text[start] == '-';
+    int64_t index = 0;
+    for (size_t i = start + negative; i < p->at; i++)
+        index = index * 10 + (p->text[i] - '0');
+    return negative ? -index : index;
+}
+
 static void parse_step(parser *p, shell_step *step)
 {
     skip_space(p);
@@ -423,7 +433,7 @@ static void parse_step(parser *p, shell_step *step)
         else if (digits > 15)
             fail_at(p, start, "this index is too large");
         else
-            step->index = strtoll(p->text + start, NULL, 10);
+            step->index = index_at(p, start);
     }
     if (p->status == LB_OK && !take(p, ']'))
         expected(p, "\"]\"");
