@@ -276,7 +276,7 @@ static void assert_refused(stage *s, lb_status status, const char *type, const c
 static void a_hook_refuses_a_call(void **state)
 {
     stage *s = *state;
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->client, LB_HOOK_BEFORE_RPC_CALL, refuse, &once);
     hook(s->client, LB_HOOK_BEFORE_RPC_CALL, observe, s); /* does not get to see it */
     hook(s->client, LB_HOOK_AFTER_RPC_CALL, observe, s);
@@ -291,7 +291,7 @@ static void a_hook_refuses_a_call(void **state)
 static void a_hook_refuses_an_execution(void **state)
 {
     stage *s = *state;
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->worker, LB_HOOK_BEFORE_RPC_EXECUTION, refuse, &once);
     hook(s->worker, LB_HOOK_AFTER_RPC_EXECUTION, observe, s);
     start(s);
@@ -304,7 +304,7 @@ static void a_hook_refuses_an_execution(void **state)
 static void a_hook_takes_the_place_of_an_answer(void **state)
 {
     stage *s = *state;
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->worker, LB_HOOK_AFTER_RPC_EXECUTION, refuse, &once);
     hook(s->worker, LB_HOOK_AFTER_RPC_EXECUTION, observe, s); /* runs all the same */
     start(s);
@@ -317,7 +317,7 @@ static void a_hook_takes_the_place_of_an_answer(void **state)
 static void a_hook_takes_the_place_of_a_result(void **state)
 {
     stage *s = *state;
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->client, LB_HOOK_AFTER_RPC_CALL, refuse, &once);
     start(s);
     assert_refused(s, LB_ACCESS, "Forbidden", "after_rpc_call says no to add");
@@ -327,7 +327,7 @@ static void a_hook_takes_the_place_of_a_result(void **state)
 static void a_hook_refuses_an_event(void **state)
 {
     stage *s = *state;
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     lb_error error = {0};
     hook(s->worker, LB_HOOK_BEFORE_EVENT_SENT, refuse, &once);
     start(s);
@@ -559,7 +559,7 @@ static void a_failure_at_the_start_keeps_the_worker_from_starting(void **state)
 {
     stage *s = *state;
     lb_error error = {0};
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->worker, LB_HOOK_BEFORE_WORKER_START, refuse, &once);
     hook(s->worker, LB_HOOK_AFTER_WORKER_STOPPED, observe, s);
     assert_status(lb_start(s->worker, &error), LB_ACCESS, &error);
@@ -577,7 +577,7 @@ static void a_failure_at_the_end_is_that_of_lb_stop(void **state)
 {
     stage *s = *state;
     lb_error error = {0};
-    int once = 1;
+    static int once = 1; /* the hook outlives this function */
     hook(s->worker, LB_HOOK_AFTER_WORKER_STOPPED, refuse, &once);
     start(s);
     assert_status(lb_stop(s->worker, -1, &error), LB_ACCESS, &error);
