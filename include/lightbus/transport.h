@@ -139,6 +139,9 @@ typedef struct lb_history_config {
     bool oldest_first;
 } lb_history_config;
 
+/* How many dead letters of a stream are looked through to tell whose they are. */
+#define LB_DEAD_LETTERS_SEEN 1000
+
 /* How far a consumer group is behind, and what there is to read. */
 typedef struct lb_group_lag {
     lb_slice group;                /* empty: nobody's, what is stored alone */
@@ -146,9 +149,10 @@ typedef struct lb_group_lag {
     int64_t undelivered;           /* stored, and given to no consumer of the group yet; -1: not known */
     int64_t pending;               /* given to a consumer, and not acknowledged */
     int64_t consumers;             /* -1: not known */
-    int64_t dead_letters;          /* of all groups together */
-    int64_t stored;                /* events that are there */
-    int64_t fired;                 /* since the beginning, those included that are gone; -1: not known */
+    int64_t dead_letters; /* of the stream; with a group, how many of the newest LB_DEAD_LETTERS_SEEN are
+                             its own; -1: not known */
+    int64_t stored;       /* events that are there */
+    int64_t fired;        /* since the beginning, those included that are gone; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {

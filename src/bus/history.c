@@ -315,7 +315,9 @@ static void write_lag(const lb_group_lag *lag, void *data)
     write_number(&l->out, "undelivered", lag->undelivered);
     write_number(&l->out, "pending", lag->pending);
     write_number(&l->out, "consumers", lag->consumers);
-    buffer_printf(&l->out, "\"dead_letters\":%lld}", (long long)lag->dead_letters);
+    write_number(&l->out, "dead_letters", lag->dead_letters);
+    if (!l->out.failed)
+        l->out.data[l->out.size - 1] = '}';
 }
 
 /* Has every store tell about its pairs. */
@@ -405,6 +407,7 @@ static void write_stream(const lb_group_lag *lag, void *data)
     write_number(&s->out, "undelivered", lag->undelivered);
     write_number(&s->out, "pending", lag->pending);
     write_number(&s->out, "consumers", lag->consumers);
+    write_number(&s->out, "dead_letters", lag->dead_letters);
     s->out.data[s->out.size - 1] = '}';
 }
 

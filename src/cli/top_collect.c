@@ -526,7 +526,7 @@ static void add_listener(making *m, const lb_value *stream, const lb_value *grou
         .lag = number(group, "undelivered"),
         .pending = number(group, "pending"),
         .consumers = number(group, "consumers"),
-        .dead_letters = number(stream, "dead_letters"),
+        .dead_letters = number(group, "dead_letters"),
     };
     add(&api->listeners, 1);
     l->change = change(m, l->lag + l->pending, l->api, l->event, l->group);

@@ -444,13 +444,14 @@ static void lag_counts_undelivered_and_pending(void **state)
     lb_value_free(redis_command(server, "XREADGROUP", "GROUP", "s-l", "p1", "COUNT", "4", "STREAMS",
                                 "a.*:stream", ">", NULL));
     lb_value_free(redis_command(server, "XACK", "a.*:stream", "s-l", "1-0", NULL));
-    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", NULL));
+    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", "dead_group", "s-l", NULL));
+    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "of", "nobody", NULL));
     expect_lag(bus, "a.x a.y", "s-l",
                "[{\"group\":\"s-l\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":6,\"pending\":3,"
                "\"consumers\":1,\"dead_letters\":1}]");
     expect_lag(bus, "a.x", "s-m",
                "[{\"group\":\"s-m\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":0,\"pending\":0,"
-               "\"consumers\":0,\"dead_letters\":1}]");
+               "\"consumers\":0,\"dead_letters\":0}]");
     expect_lag(bus, "a.x", "nobody", "[]");
     expect_lag(bus, "b.x", NULL, "[]");
     /* what was trimmed cannot be delivered any more */
@@ -502,7 +503,7 @@ static void streams_count_what_was_fired(void **state)
     expect_streams(bus, "a.*", "[]");
     store_many(server, 10);
     lb_value_free(redis_command(server, "XTRIM", "a.*:stream", "MAXLEN", "=", "2", NULL));
-    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", NULL));
+    lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "a", "b", "dead_group", "h", NULL));
     expect_streams(bus, "a.x",
                    "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,"
                    "\"groups\":[]}]");
@@ -510,8 +511,8 @@ static void streams_count_what_was_fired(void **state)
     lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "h", "0", NULL));
     expect_streams(bus, "a.x a.y b.*",
                    "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,\"groups\":["
-                   "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0},"
-                   "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0}]}]");
+                   "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0,\"dead_letters\":0},"
+                   "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0,\"dead_letters\":1}]}]");
     lb_close(bus);
 }
 
@@ -524,7 +525,7 @@ static void streams_per_event(void **state)
     lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.x:stream", "g", "0", NULL));
     expect_streams(bus, "a.x a.*",
                    "[{\"api\":\"a\",\"event\":\"x\",\"stored\":1,\"fired\":1,\"dead_letters\":0,\"groups\":["
-                   "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0}]}]");
+                   "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0,\"dead_letters\":0}]}]");
     lb_close(bus);
 }
 

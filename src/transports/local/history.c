@@ -370,24 +370,51 @@ typedef struct lag_search {
     int result;
 } lag_search;
 
-static int count_dead(const lag_search *search, lb_slice name, int64_t *count)
+/* The dead letters of a stream. */
+typedef struct dead_letters {
+    uint64_t id;
+    int64_t count;
+    uint64_t last;
+} dead_letters;
+
+static int find_dead(const lag_search *search, lb_slice name, dead_letters *dead)
 {
-    buffer dead = {0};
+    buffer text = {0};
     stream state;
-    buffer_add(&dead, name.data, name.size);
-    buffer_literal(&dead, ":dead");
-    int result = dead.failed ? ENOMEM
-                             : stream_get(search->txn, search->table,
-                                          hash_text((lb_slice){dead.data, dead.size}), &state);
-    if (result == 0)
-        *count = (int64_t)(state.last + 1 - state.first);
-    buffer_free(&dead);
+    buffer_add(&text, name.data, name.size);
+    buffer_literal(&text, ":dead");
+    dead->id = text.failed ? 0 : hash_text((lb_slice){text.data, text.size});
+    int result = text.failed ? ENOMEM : stream_get(search->txn, search->table, dead->id, &state);
+    if (result == 0) {
+        dead->count = (int64_t)(state.last + 1 - state.first);
+        dead->last = state.last;
+    }
+    buffer_free(&text);
     return result;
+}
+
+/* How many of the newest are a group's. */
+static int count_dead(const lag_search *search, const dead_letters *dead, lb_slice group, int64_t *count)
+{
+    MDB_cursor *cursor;
+    entries e;
+    int64_t seen = dead->count < LB_DEAD_LETTERS_SEEN ? dead->count : LB_DEAD_LETTERS_SEEN;
+    *count = 0;
+    int result = seen ? mdb_cursor_open(search->txn, search->table, &cursor) : MDB_NOTFOUND;
+    if (result)
+        return result == MDB_NOTFOUND ? 0 : result;
+    result = entries_find(&e, cursor, dead->id, dead->last + 1 - (uint64_t)seen);
+    for (; result == 0; result = entries_next(&e)) {
+        cut record = cut_of(e.at.record);
+        *count += slice_equal(cut_slice(&record), group);
+    }
+    mdb_cursor_close(cursor);
+    return result == MDB_NOTFOUND ? 0 : result;
 }
 
 /* One group's record. */
 static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_id, const stream *state,
-                int64_t dead, const MDB_val *k, const MDB_val *v)
+                const dead_letters *dead, const MDB_val *k, const MDB_val *v)
 {
     group g;
     if (v->mv_size < sizeof g)
@@ -404,11 +431,12 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
         .event_name = event_name,
         .undelivered = state->last > delivered ? (int64_t)(state->last - delivered) : 0,
         .consumers = (int64_t)p.listeners,
-        .dead_letters = dead,
         .stored = (int64_t)(state->last + 1 - state->first),
         .fired = (int64_t)state->last,
     };
     result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
+    if (result == 0)
+        result = count_dead(search, dead, lag.group, &lag.dead_letters);
     if (result == 0)
         search->found(&lag, search->data);
     return result;
@@ -431,22 +459,22 @@ static int tell_groups(const lag_search *search, lb_slice name, lb_slice event_n
 {
     MDB_cursor *cursor;
     stream state;
-    int64_t dead;
+    dead_letters dead;
     uint64_t id = hash_text(name);
     key prefix = key_1(KEY_GROUP, id);
     MDB_val k = key_val(&prefix), v;
     int result = stream_get(search->txn, search->table, id, &state);
     if (result == 0)
-        result = count_dead(search, name, &dead);
+        result = find_dead(search, name, &dead);
     if (result == 0)
         result = mdb_cursor_open(search->txn, search->table, &cursor);
     if (result)
         return result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     if (state.last || (more == 0 && key_within(&k, &prefix)))
-        tell_stored(search, event_name, &state, dead);
+        tell_stored(search, event_name, &state, dead.count);
     for (; more == 0 && result == 0 && key_within(&k, &prefix); more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-        result = tell(search, event_name, id, &state, dead, &k, &v);
+        result = tell(search, event_name, id, &state, &dead, &k, &v);
     mdb_cursor_close(cursor);
     return result ? result : more == MDB_NOTFOUND ? 0 : more;
 }

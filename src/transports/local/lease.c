@@ -106,23 +106,23 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
     return status;
 }
 
-/* The entry's record with what happened to it behind: where it was, of whom, how often tried, and why it is
- * dead. */
+/* What happened to the entry: of which group and consumer it was, where, how often tried, and why it is dead;
+ * then its record. */
 static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
                         const pending *p, const char *reason)
 {
     lb_event_message names = *event;
     size_t begin = put_slice_begin(b);
     names.kwargs_count = 0;
+    put_slice(b, slice_of(l->group));
+    put_slice(b, slice_of(l->consumer));
+    put_slice(b, event->native_id);
+    put_bytes(b, &p->deliveries, sizeof p->deliveries);
+    put_slice(b, slice_of(reason));
     if (record.data)
         buffer_add(b, record.data, record.size);
     else
         put_event(b, &names); /* trimmed meanwhile */
-    put_slice(b, event->native_id);
-    put_slice(b, slice_of(l->group));
-    put_slice(b, slice_of(l->consumer));
-    put_bytes(b, &p->deliveries, sizeof p->deliveries);
-    put_slice(b, slice_of(reason));
     put_slice_end(b, begin);
 }
 

@@ -71,6 +71,47 @@ lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t dea
     return status;
 }
 
+/* KEYS: dead letters. ARGV: how many of the newest. Answers a list of groups, each with its number behind. */
+static const char whose_script[] =
+    "local count, list = {}, {} "
+    "for _, e in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])) do "
+    " local f = e[2] "
+    " for i = #f - 1, 1, -2 do "
+    "  if f[i] == 'dead_group' then count[f[i + 1]] = (count[f[i + 1]] or 0) + 1 break end "
+    " end "
+    "end "
+    "for group, n in pairs(count) do list[#list + 1] = group list[#list + 1] = n end "
+    "return list";
+
+/* Whose the dead letters of a stream are. *whose is NULL where there are none. */
+static lb_status ask_whose(conn *c, lb_slice key, const reply *count, const reply **whose, int64_t deadline_ns,
+                           lb_error *error)
+{
+    char most[16];
+    *whose = NULL;
+    if (reply_integer(count) == 0)
+        return LB_OK;
+    snprintf(most, sizeof most, "%d", LB_DEAD_LETTERS_SEEN);
+    command_begin(&c->out, 5);
+    command_str(&c->out, "EVAL");
+    command_str(&c->out, whose_script);
+    command_str(&c->out, "1");
+    command_prefixed(&c->out, key.data, (lb_slice){":dead", 5});
+    command_str(&c->out, most);
+    lb_status status = conn_send(c, deadline_ns, NULL, error);
+    return status == LB_OK ? conn_answer(c, deadline_ns, whose, error) : status;
+}
+
+static int64_t dead_letters_of(const reply *whose, lb_slice group)
+{
+    if (whose && reply_is_error(whose))
+        return -1;
+    for (const reply *name = reply_first(whose); name && name->next; name = name->next->next)
+        if (slice_equal(reply_text(name), group))
+            return reply_integer(name->next);
+    return 0;
+}
+
 static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stream,
                       void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                       lb_error *error)
@@ -83,7 +124,10 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
         return reply_is_error_of(answers[0], "ERR no such key")
                    ? LB_OK
                    : conn_reply_error(c, answers[0], "asking about a stream", error);
-    const reply *fired = reply_field(answers[0], "entries-added");
+    const reply *fired = reply_field(answers[0], "entries-added"), *whose;
+    status = ask_whose(c, stream->key, answers[2], &whose, deadline_ns, error);
+    if (status != LB_OK)
+        return status;
     lb_group_lag lag = {
         .api_name = api_name,
         .event_name = stream->event_name,
@@ -98,6 +142,7 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
         lag.undelivered = stream_undelivered(answers[0], group);
         lag.pending = reply_integer(reply_field(group, "pending"));
         lag.consumers = reply_integer(reply_field(group, "consumers"));
+        lag.dead_letters = dead_letters_of(whose, lag.group);
         found(&lag, data);
     }
     return LB_OK;
