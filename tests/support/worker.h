@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A scheduling delay that a busy machine (and a sanitizer) may add to a deadline. */
-enum { SLACK_MS = 1500, PATIENCE_MS = 30000 };
+enum { SLACK_MS = 2500, PATIENCE_MS = 30000 };
 
 typedef lb_status (*worker_setup)(lb_bus *bus, void *data, lb_error *error);
 
