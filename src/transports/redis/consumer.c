@@ -344,7 +344,7 @@ static void note_empty(consumer *c, const reply *r)
     size_t from = 0;
     if (c->key_count > WATCHED_MOST || c->pop_replies != 1)
         return;
-    while (from < c->key_count && !(name && slice_equal(name->as.text, slice_of(c->keys[from]))))
+    while (from < c->key_count && !(name && slice_equal(reply_text(name), slice_of(c->keys[from]))))
         c->empty_ns[from++] = c->pop_sent_ns;
     if (from == c->key_count)
         return;
