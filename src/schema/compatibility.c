@@ -148,6 +148,21 @@ static bool narrowed(comparison *c, const spot *at, value *from, value *to, cons
     return false;
 }
 
+/* What is wrong about a member of a dict. */
+static bool say_of_member(comparison *c, const spot *at, lb_slice name, const char *text)
+{
+    char memory[500];
+    line l = begin(c, memory, sizeof memory);
+    spot here = {at, name, false, 0};
+
+    if (at->quiet)
+        return false;
+    add_path(&l, &here);
+    line_str(&l, text);
+    say(c, &l);
+    return false;
+}
+
 /* A member of a dict that one side needs and the other need not send. */
 static bool missing(comparison *c, const spot *at, lb_slice name)
 {
@@ -156,16 +171,7 @@ static bool missing(comparison *c, const spot *at, lb_slice name)
         " may be missing from the result now, and old callers need it; go on returning it",
         " is not sent any more, and old listeners need it; go on sending it",
     };
-    char memory[500];
-    line l = begin(c, memory, sizeof memory);
-    spot here = {at, name, false, 0};
-
-    if (at->quiet)
-        return false;
-    add_path(&l, &here);
-    line_str(&l, texts[c->role]);
-    say(c, &l);
-    return false;
+    return say_of_member(c, at, name, texts[c->role]);
 }
 
 /* A member of a dict that one side may send and the other refuses. */
@@ -176,16 +182,7 @@ static bool unexpected(comparison *c, const spot *at, lb_slice name)
         " is new in the result, and old callers refuse it; add another procedure",
         " is new, and old listeners refuse events with it; fire another event besides this one",
     };
-    char memory[500];
-    line l = begin(c, memory, sizeof memory);
-    spot here = {at, name, false, 0};
-
-    if (at->quiet)
-        return false;
-    add_path(&l, &here);
-    line_str(&l, texts[c->role]);
-    say(c, &l);
-    return false;
+    return say_of_member(c, at, name, texts[c->role]);
 }
 
 /* ---- Schemas ---------------------------------------------------------------------------------------- */

@@ -202,13 +202,17 @@ static uint64_t size_of_events(const store *s)
     return stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
 }
 
-lb_status local_folder_compact(const char *url, uint64_t *before, uint64_t *after, lb_error *error)
+static lb_status open_alone(const char *url, store **s, lb_error *error)
 {
     local_options o;
-    store *s;
     lb_status status = parse(url, &o, error);
-    if (status == LB_OK)
-        status = store_open_alone(&o, clock_in_ms(WAIT_MS), &s, error);
+    return status == LB_OK ? store_open_alone(&o, clock_in_ms(WAIT_MS), s, error) : status;
+}
+
+lb_status local_folder_compact(const char *url, uint64_t *before, uint64_t *after, lb_error *error)
+{
+    store *s;
+    lb_status status = open_alone(url, &s, error);
     if (status != LB_OK)
         return status;
     *before = size_of_events(s);
@@ -220,11 +224,8 @@ lb_status local_folder_compact(const char *url, uint64_t *before, uint64_t *afte
 
 lb_status local_folder_remove(const char *url, lb_error *error)
 {
-    local_options o;
     store *s;
-    lb_status status = parse(url, &o, error);
-    if (status == LB_OK)
-        status = store_open_alone(&o, clock_in_ms(WAIT_MS), &s, error);
+    lb_status status = open_alone(url, &s, error);
     if (status != LB_OK)
         return status;
     status = store_remove(s, error);
