@@ -157,8 +157,9 @@ typedef struct lb_call_options {
  * lb_call's); no callback runs then. */
 LB_API lb_pending *lb_call_begin(lb_bus *bus, const char *name, const lb_arg *args,
                                  const lb_call_options *options, lb_error *error);
-/* Waits for a call that was begun without a callback, as lb_call, and frees it. NULL (lb_call_begin refused
- * it) gives the status in *error, which stays as lb_call_begin has set it. */
+/* Waits for a call that was begun without a callback, as lb_call, and frees it. After the deadline it still
+ * gives an answer that came in time. NULL (lb_call_begin refused it) gives the status in *error, which stays as
+ * lb_call_begin has set it. */
 LB_API lb_status lb_call_end(lb_pending *call, lb_value **result, lb_error *error);
 /* Gives a call up and frees it: its callback runs with LB_CANCELED, a late answer is dropped. A worker that has
  * taken it goes on. NULL is allowed. */

@@ -104,8 +104,9 @@ struct client {
     pthread_mutex_t lock;
     map in_flight; /* id -> lb_pending, queued ones included */
     pending_queue queue;
-    bool sending;  /* a thread is in rpc->send or rpc->withdraw */
-    bool fetching; /* a thread is in result->fetch: the leader */
+    bool sending;          /* a thread is in rpc->send or rpc->withdraw */
+    bool fetching;         /* a thread is in result->fetch: the leader */
+    int64_t nothing_at_ns; /* when a fetch came back with nothing last */
     pthread_cond_t send_free;
     struct waiting { /* threads in lb_call_end that could lead */
         pthread_cond_t wake;

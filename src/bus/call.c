@@ -16,6 +16,7 @@
 #define MOST_QUEUED 64  /* calls that wait for each other before begin sends them */
 #define MOST_SENT   256 /* in one go */
 #define WITHDRAW_MS 100 /* how long a call that timed out waits for others to be sent, to withdraw */
+#define LOOK_MS     100 /* how long a thread that comes after the deadline looks for an answer that is there */
 
 void client_init(struct client *c)
 {
@@ -296,6 +297,8 @@ static void lead(struct client *c, const lb_pending *own, int64_t deadline_ns, p
     }
     if (status == LB_OK) {
         c->failures = 0;
+        if (!count)
+            c->nothing_at_ns = clock_now();
         for (size_t i = 0; i < count; i++)
             take_result(c, &results[i], callbacks);
     } else if (status == LB_ACCESS || status == LB_CONFIG) { /* waiting is no use */
@@ -325,26 +328,29 @@ static void follow(struct client *c, struct waiting *w, int64_t deadline_ns)
         }
 }
 
-/* client.lock is held and released meanwhile, also for callbacks. */
+/* client.lock is held and released meanwhile, also for callbacks. A thread that did something else until the
+ * deadline had passed gets the answer that came in time, unless somebody has looked since. */
 static void wait_for_call(struct client *c, lb_pending *p)
 {
     struct waiting self = {0};
+    bool look = p->state == PENDING_SENT && clock_now() >= p->deadline_ns && c->nothing_at_ns < p->deadline_ns;
+    int64_t until = look ? clock_in_ms(LOOK_MS) : p->deadline_ns;
     monotonic_cond_init(&self.wake);
     p->waiter = &self.wake;
     while (p->state != PENDING_DONE) {
         pending_queue callbacks = {0};
-        if (clock_now() >= p->deadline_ns) {
+        if (clock_now() >= until) {
             bool sent = p->state == PENDING_SENT;
             set_timeout(p);
             call_done(c, p, &callbacks);
             if (sent)
                 withdraw(c, p);
         } else if (!c->fetching) {
-            lead(c, p, p->deadline_ns, &callbacks);
+            lead(c, p, until, &callbacks);
         } else if (c->queue.first && !c->sending) {
             send_queued(c, true, &callbacks);
         } else {
-            follow(c, &self, p->deadline_ns);
+            follow(c, &self, until);
         }
         if (callbacks.first) {
             pthread_mutex_unlock(&c->lock);

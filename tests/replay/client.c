@@ -123,7 +123,8 @@ static const command *find_answer(const run *r, const part *p, const char *key)
     return NULL;
 }
 
-/* Reads the id and the key that our library gave to the call which it has just pushed. */
+/* Reads the id and the key that our library gave to the call which it has just pushed. A command is noted
+ * before it is passed on, so only its reply tells that the call is there for a worker to take. */
 static bool learn_ours(run *r, call *one)
 {
     int64_t deadline = support_now_ms() + 5000;
@@ -135,7 +136,7 @@ static bool learn_ours(run *r, call *one)
         size_t seen = 0;
         run_look(r);
         for (size_t i = 0; i < r->notes.count && !push; i++)
-            if (command_is(&r->notes.list[i], "RPUSH") && seen++ == r->pushed)
+            if (command_is(&r->notes.list[i], "RPUSH") && seen++ == r->pushed && r->notes.list[i].reply)
                 push = &r->notes.list[i];
         if (!push)
             support_nap();

@@ -225,6 +225,50 @@ static void a_hanging_send_ends_at_the_deadline(void **state)
     lb_close(bus);
 }
 
+static lb_pending *begin_and_pass_deadline(lb_bus *bus)
+{
+    lb_error error = {0};
+    lb_pending *p =
+        lb_call_begin(bus, "api.procedure", LB_NO_ARGS, &(lb_call_options){.timeout_ms = 20}, &error);
+    int64_t began = support_now_ms();
+    assert_non_null(p);
+    assert_int_equal(lb_flush(bus, &error), LB_OK);
+    wait_until(support_now_ms() > began + 30, 5000);
+    return p;
+}
+
+/* A thread that comes for its answer after the deadline gets it if it came in time. */
+static void s3_an_answer_waits_for_a_thread_that_comes_late(void **state)
+{
+    (void)state;
+    lb_bus *bus = open_bus(10000);
+    lb_error error = {0};
+    lb_value *result = NULL;
+    set(&medium.answer_at_once, true);
+    assert_int_equal(lb_call_end(begin_and_pass_deadline(bus), &result, &error), LB_OK);
+    assert_int_equal(lb_value_int(result), 1);
+    lb_value_free(result);
+    lb_close(bus);
+}
+
+/* One look is enough for all calls that a thread comes late for. */
+static void s3_late_calls_without_an_answer_end_after_one_look(void **state)
+{
+    (void)state;
+    enum { CALLS = 16 };
+    lb_bus *bus = open_bus(10000);
+    lb_pending *calls[CALLS];
+    lb_error error = {0};
+    set(&medium.answer_at_once, false);
+    for (int i = 0; i < CALLS; i++)
+        calls[i] = begin_and_pass_deadline(bus);
+    int before = seen(&medium.fetches);
+    for (int i = 0; i < CALLS; i++)
+        assert_int_equal(lb_call_end(calls[i], NULL, &error), LB_TIMEOUT);
+    assert_int_equal(seen(&medium.fetches), before + 1);
+    lb_close(bus);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -244,6 +288,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_queued_behind_a_sender_is_sent),
         cmocka_unit_test(a_hanging_send_ends_at_the_deadline),
+        cmocka_unit_test(s3_an_answer_waits_for_a_thread_that_comes_late),
+        cmocka_unit_test(s3_late_calls_without_an_answer_end_after_one_look),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
