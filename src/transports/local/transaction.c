@@ -10,6 +10,9 @@
 #include "key.h"
 #include "store.h"
 
+#define STEP       (UINT64_C(4) << 20)
+#define MOST_AHEAD (UINT64_C(64) << 20)
+
 enum {
     GUARD_LOOK_MS = 20, /* how long a killed holder may go unnoticed */
     SWEEP_MS = 5000,
@@ -166,6 +169,20 @@ static uint64_t count_free_pages(MDB_txn *txn)
     return total;
 }
 
+/* Makes the file longer, by `need` at least, by `wanted` if the disk has as much. In steps: where files are
+ * memory, a signal undoes what was just added. 0, or an errno. */
+static int lengthen(database *d, uint64_t need, uint64_t wanted)
+{
+    while (d->allocated < wanted) {
+        uint64_t left = wanted - d->allocated, step = left < STEP ? left : STEP;
+        if (fallocate(d->fd, 0, (off_t)d->allocated, (off_t)step) == 0)
+            d->allocated += step;
+        else if (errno != EINTR)
+            return d->allocated >= need ? 0 : errno;
+    }
+    return 0;
+}
+
 /* Sees to it that the file has room for so much and the reserve behind its last page, or holds enough free
  * pages. The guard is held. 0, or what is to be said of it. */
 static int make_room(store *s, store_part part, MDB_txn *txn, size_t bytes)
@@ -185,12 +202,9 @@ static int make_room(store *s, store_part part, MDB_txn *txn, size_t bytes)
     int stale, result = MDB_MAP_FULL;
     mdb_reader_check(d->env, &stale); /* one that was killed keeps pages from being used again */
     if (need <= d->map_size) {
-        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8, target = need + more;
-        if (target > d->map_size)
-            target = d->map_size;
-        result = fallocate(d->fd, 0, (off_t)d->allocated, (off_t)(target - d->allocated)) == 0 ? 0 : errno;
-        if (result == 0)
-            d->allocated = target;
+        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8;
+        uint64_t wanted = need + (more < MOST_AHEAD ? more : MOST_AHEAD);
+        result = lengthen(d, need, wanted < d->map_size ? wanted : d->map_size);
         note_size(s, part, d->allocated);
         if (result == EOPNOTSUPP)
             result = 0; /* no reserve then */

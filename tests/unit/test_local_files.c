@@ -1,0 +1,336 @@
+/* The files of a local bus: full disks, signals, compaction, forks, and what is no file. */
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/local_folder.h"
+#include "transports/local/store.h"
+
+enum { SKIPPED = 77 };
+
+static char *folder;
+
+static int folder_setup(void **state)
+{
+    (void)state;
+    folder = temporary_directory();
+    return 0;
+}
+
+static int folder_teardown(void **state)
+{
+    (void)state;
+    remove_directory(folder);
+    free(folder);
+    return 0;
+}
+
+#define folder_test(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
+
+static const char *bus_file(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "%s/bus/%s", folder, name);
+    return path;
+}
+
+static lb_status try_open(const char *options, store **s, lb_error *error)
+{
+    char url[400];
+    local_options o;
+    snprintf(url, sizeof url, "local://%s/bus?%s", folder, options);
+    assert_ok(local_options_parse(&o, url, error), error);
+    return store_open(&o, 0, s, error);
+}
+
+static store *must_open(const char *options)
+{
+    store *s;
+    lb_error error = {0};
+    assert_ok(try_open(options, &s, &error), &error);
+    return s;
+}
+
+static lb_status compact(const char *options, lb_error *error)
+{
+    char url[400];
+    uint64_t before, after;
+    snprintf(url, sizeof url, "local://%s/bus?%s", folder, options);
+    return local_folder_compact(url, &before, &after, error);
+}
+
+/* ---- In the place of the C library's, for all that is linked into this program ----------------------- */
+
+static int signals_to_come; /* calls of fallocate that a signal ends */
+static int *folders_synced; /* calls of fsync on a folder */
+
+int fallocate(int fd, int mode, off_t at, off_t size)
+{
+    if (signals_to_come > 0) {
+        signals_to_come--;
+        errno = EINTR;
+        return -1;
+    }
+    return (int)syscall(SYS_fallocate, fd, mode, at, size);
+}
+
+int fsync(int fd)
+{
+    struct stat about;
+    if (folders_synced && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode))
+        ++*folders_synced;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* ---- Full disks ------------------------------------------------------------------------------------- */
+
+static bool mount_memory(const char *size)
+{
+    char options[64];
+    snprintf(options, sizeof options, "size=%s,mode=0700", size);
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", folder, "tmpfs", 0, options) == 0;
+}
+
+static int open_on_a_small_disk(void *data)
+{
+    char size[16];
+    store *s;
+    lb_error error = {0};
+    snprintf(size, sizeof size, "%dk", *(int *)data);
+    if (!mount_memory(size))
+        return SKIPPED;
+    assert_status(try_open("", &s, &error), LB_NO_SPACE, &error);
+    return 0;
+}
+
+static void expect_no_signal(int (*body)(void *), void *data)
+{
+    int code = child_wait(child_start(body, data), PATIENCE_MS);
+    if (code == SKIPPED)
+        skip();
+    assert_int_equal(code, 0);
+}
+
+static void a_disk_too_small_for_the_files_is_told(void **state)
+{
+    (void)state;
+    for (int kib = 8; kib < 400; kib += 4)
+        expect_no_signal(open_on_a_small_disk, &kib);
+}
+
+/* Each takes a place in LMDB's table of readers. */
+static int read_on_a_full_disk(void *data)
+{
+    enum { VIEWS = 1000 };
+    static view views[VIEWS];
+    static char zeros[1 << 16];
+    char path[300];
+    lb_error error = {0};
+    (void)data;
+    if (!mount_memory("8m"))
+        return SKIPPED;
+    store *s = must_open("");
+    snprintf(path, sizeof path, "%s/filler", folder);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    while (write(fd, zeros, sizeof zeros) > 0)
+        ;
+    close(fd);
+    for (int i = 0; i < VIEWS; i++)
+        assert_ok(view_begin(&views[i], s, STORE_EVENTS, &error), &error);
+    for (int i = 0; i < VIEWS; i++)
+        view_free(&views[i]);
+    store_close(s);
+    return 0;
+}
+
+static void readers_go_on_where_the_disk_is_full(void **state)
+{
+    (void)state;
+    expect_no_signal(read_on_a_full_disk, NULL);
+}
+
+/* ---- Signals ---------------------------------------------------------------------------------------- */
+
+static void a_signal_does_not_keep_a_file_from_growing(void **state)
+{
+    (void)state;
+    transaction t;
+    lb_error error = {0};
+    store *s = must_open("");
+    for (int megabytes = 1; megabytes < 20; megabytes++) {
+        signals_to_come = 3;
+        assert_ok(write_begin(s, STORE_EVENTS, (size_t)megabytes << 20, 0, &t, &error), &error);
+        write_abort(&t);
+    }
+    signals_to_come = 0;
+    store_close(s);
+}
+
+/* ---- Compaction ------------------------------------------------------------------------------------- */
+
+static void expect_mode(const char *name, mode_t mode)
+{
+    struct stat about;
+    assert_int_equal(stat(bus_file(name), &about), 0);
+    assert_int_equal(about.st_mode & 07777, mode);
+}
+
+static void a_compacted_folder_is_as_open_as_before(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    static const char *const names[] = {"events", "events-lock", "calls", "calls-lock", "wake", "open"};
+    mode_t mask = umask(077);
+    store_close(must_open("access=group"));
+    assert_ok(compact("access=group", &error), &error);
+    store *s = must_open("access=group");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        expect_mode(names[i], 0660);
+    store_close(s);
+    umask(mask);
+}
+
+static void what_a_killed_compaction_left_goes(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    store_close(must_open(""));
+    for (int again = 0; again < 2; again++) {
+        write_file(folder, "bus/events-new", "half of it");
+        if (again)
+            assert_ok(compact("", &error), &error);
+        else
+            store_close(must_open(""));
+        assert_int_equal(access(bus_file("events-new"), F_OK), -1);
+    }
+    store_close(must_open(""));
+}
+
+/* S10: what a name in a folder leads to is on the disk only when the folder is, too. */
+static void s10_the_folder_is_synced_with_its_files(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    int made = 0, compacted = 0;
+    folders_synced = &made;
+    store_close(must_open("durability=disk"));
+    folders_synced = &compacted;
+    assert_ok(compact("", &error), &error);
+    folders_synced = NULL;
+    assert_int_equal(made, 2); /* and the one that it lies in */
+    assert_int_equal(compacted, 2);
+}
+
+/* ---- Forks ------------------------------------------------------------------------------------------ */
+
+static void wait_to_be_killed(void)
+{
+    alarm(60); /* if the test fails before */
+    for (;;)
+        pause();
+}
+
+static int open_and_fork(void *data)
+{
+    store *s = must_open("");
+    if (fork() == 0) {
+        shared_set(data, getpid());
+        wait_to_be_killed();
+    }
+    wait_until(shared_get(data), PATIENCE_MS);
+    store_close(s);
+    return 0;
+}
+
+static void end(pid_t child)
+{
+    assert_int_equal(kill(child, SIGKILL), 0);
+    waitpid(child, NULL, 0); /* fails where it is another's */
+}
+
+static void a_fork_does_not_keep_the_folder_in_use(void **state)
+{
+    (void)state;
+    lb_error error = {0};
+    int *child = shared_memory(sizeof *child);
+    assert_int_equal(child_wait(child_start(open_and_fork, child), PATIENCE_MS), 0);
+    assert_ok(compact("", &error), &error);
+    end(shared_get(child));
+}
+
+static void *open_and_close(void *stop)
+{
+    while (!shared_get(stop))
+        store_close(must_open(""));
+    return NULL;
+}
+
+static void a_fork_in_the_middle_of_an_opening_locks_nobody_out(void **state)
+{
+    (void)state;
+    enum { FORKS = 20 };
+    int stop = 0;
+    pid_t children[FORKS];
+    pthread_t thread;
+    pthread_create(&thread, NULL, open_and_close, &stop);
+    for (int i = 0; i < FORKS; i++) {
+        support_nap();
+        children[i] = fork();
+        if (children[i] == 0)
+            wait_to_be_killed();
+    }
+    shared_set(&stop, 1);
+    pthread_join(thread, NULL);
+    store_close(must_open(""));
+    for (int i = 0; i < FORKS; i++)
+        end(children[i]);
+}
+
+/* ---- What is no file -------------------------------------------------------------------------------- */
+
+static void a_link_or_a_pipe_is_no_file(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"events", "calls", "events-lock", "wake"};
+    store *s;
+    lb_error error = {0};
+    assert_int_equal(mkdir(bus_file(""), 0700), 0);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(symlink("/dev/null", bus_file(names[i])), 0);
+        assert_status(try_open("", &s, &error), LB_ACCESS, &error);
+        assert_contains(error.message, names[i]);
+        assert_int_equal(unlink(bus_file(names[i])), 0);
+        assert_int_equal(mkfifo(bus_file(names[i]), 0600), 0);
+        assert_status(try_open("", &s, &error), LB_ACCESS, &error);
+        assert_int_equal(unlink(bus_file(names[i])), 0);
+    }
+    store_close(must_open(""));
+}
+
+int main(void)
+{
+    lb_log_set_level(LB_LOG_CRITICAL);
+    const struct CMUnitTest tests[] = {
+        folder_test(a_disk_too_small_for_the_files_is_told),
+        folder_test(readers_go_on_where_the_disk_is_full),
+        folder_test(a_signal_does_not_keep_a_file_from_growing),
+        folder_test(a_compacted_folder_is_as_open_as_before),
+        folder_test(what_a_killed_compaction_left_goes),
+        folder_test(s10_the_folder_is_synced_with_its_files),
+        folder_test(a_fork_does_not_keep_the_folder_in_use),
+        folder_test(a_fork_in_the_middle_of_an_opening_locks_nobody_out),
+        folder_test(a_link_or_a_pipe_is_no_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
