@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/local_folder.h"
+#include "transports/local/local.h"
 #include "transports/local/store.h"
 
 enum { SKIPPED = 77 };
@@ -318,6 +319,78 @@ static void a_link_or_a_pipe_is_no_file(void **state)
     store_close(must_open(""));
 }
 
+/* ---- Looking ---------------------------------------------------------------------------------------- */
+
+static void count_schema(lb_slice api_name, lb_slice json, void *data)
+{
+    (void)api_name, (void)json;
+    ++*(int *)data;
+}
+
+static void count_lag(const lb_group_lag *lag, void *data)
+{
+    (void)lag;
+    ++*(int *)data;
+}
+
+static size_t next_events(void *history, bool *end)
+{
+    const lb_event_message *events;
+    size_t count;
+    lb_error error = {0};
+    assert_ok(local_transport.event->history_fetch(history, 10, 0, &events, &count, end, &error), &error);
+    return count;
+}
+
+static void looking_makes_no_bus(void **state)
+{
+    const char *stream_use = *state;
+    char url[300];
+    void *self, *histories[2];
+    int found = 0;
+    bool end;
+    lb_error error = {0};
+    lb_slice api = {"shop", 4}, event = {"ordered", 7};
+    lb_history_config config = {.api_names = &api, .event_names = &event, .count = 1, .oldest_first = true};
+    folder = temporary_directory();
+    snprintf(url, sizeof url, "local://%s/bus?durability=disk&stream_use=%s", folder, stream_use);
+    lb_transport_config how = {.size = sizeof how, .url = url, .service_name = "tests", .process_name = "p"};
+    assert_ok(local_transport.open(&how, &self, &error), &error);
+    assert_ok(local_transport.schema->load(self, count_schema, &found, 0, &error), &error);
+    assert_ok(local_transport.event->lag(self, api, event, count_lag, &found, 0, &error), &error);
+    assert_ok(local_transport.event->lag(self, api, (lb_slice){"*", 1}, count_lag, &found, 0, &error), &error);
+    assert_int_equal(found, 0);
+    for (int i = 0; i < 2; i++) {
+        config.from = i ? "$" : NULL;
+        assert_ok(local_transport.event->history(self, &config, 0, &histories[i], &error), &error);
+        assert_int_equal(next_events(histories[i], &end), 0);
+        assert_true(end);
+    }
+    assert_int_equal(access(bus_file(""), F_OK), -1);
+    lb_event_message fired = {.id = {"1", 1}, .api_name = api, .event_name = event};
+    assert_ok(local_transport.event->send(self, (lb_event_message *const[]){&fired}, 1, 0, &error), &error);
+    for (int i = 0; i < 2; i++) { /* what came since is found */
+        assert_int_equal(next_events(histories[i], &end), 1);
+        local_transport.event->history_close(histories[i]);
+    }
+    local_transport.close(self);
+    remove_directory(folder);
+    free(folder);
+}
+
+static void looking_makes_no_folder_durable(void **state)
+{
+    (void)state;
+    char url[300];
+    buffer json = {0};
+    lb_error error = {0};
+    store_close(must_open(""));
+    snprintf(url, sizeof url, "local://%s/bus?durability=disk", folder);
+    assert_ok(local_folder_info(url, &json, &error), &error);
+    assert_contains(buffer_text(&json), "\"durability\":\"process\"");
+    buffer_free(&json);
+}
+
 int main(void)
 {
     lb_log_set_level(LB_LOG_CRITICAL);
@@ -331,6 +404,9 @@ int main(void)
         folder_test(a_fork_does_not_keep_the_folder_in_use),
         folder_test(a_fork_in_the_middle_of_an_opening_locks_nobody_out),
         folder_test(a_link_or_a_pipe_is_no_file),
+        cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_api"),
+        cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_event"),
+        folder_test(looking_makes_no_folder_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
