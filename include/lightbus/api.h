@@ -316,6 +316,12 @@ LB_API const char *lb_event_name(const lb_event *event);
 LB_API int lb_event_version(const lb_event *event);
 LB_API int lb_event_deliveries(const lb_event *event);  /* 1 the first time */
 LB_API bool lb_event_lease_lost(const lb_event *event); /* another process has taken the event over (S12) */
+/* Of a dead letter: its own id, which listener's group and which process gave the event up ("": it does not
+ * tell), and why. NULL for all other events. See LB_HISTORY_DEAD_LETTERS. */
+LB_API const char *lb_event_dead_id(const lb_event *event);
+LB_API const char *lb_event_dead_group(const lb_event *event);
+LB_API const char *lb_event_dead_consumer(const lb_event *event);
+LB_API const char *lb_event_dead_reason(const lb_event *event);
 
 /* ---- Answering -------------------------------------------------------------------------------------- */
 

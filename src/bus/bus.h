@@ -327,6 +327,7 @@ struct lb_event {
     lb_message message;
     const lb_event_message *event;
     const char *id, *native_id, *api, *name; /* as C strings, made when asked for */
+    const char *dead_id, *dead_group, *dead_consumer, *dead_reason;
     int deliveries;
     const bool *lease_lost;
 };

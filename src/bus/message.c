@@ -209,6 +209,27 @@ const char *lb_event_api(const lb_event *e) { return text_of(&e->message, &e->ap
 const char *lb_event_name(const lb_event *e) { return text_of(&e->message, &e->name, e->event->event_name); }
 int lb_event_version(const lb_event *event) { return event->event->version; }
 int lb_event_deliveries(const lb_event *event) { return event->deliveries; }
+
+const char *lb_event_dead_id(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_id, dead->id) : NULL;
+}
+const char *lb_event_dead_group(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_group, dead->group) : NULL;
+}
+const char *lb_event_dead_consumer(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_consumer, dead->consumer) : NULL;
+}
+const char *lb_event_dead_reason(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_reason, dead->reason) : NULL;
+}
 bool lb_event_lease_lost(const lb_event *event) { return __atomic_load_n(event->lease_lost, __ATOMIC_RELAXED); }
 
 /* ---- Errors on the wire ----------------------------------------------------------------------------- */
