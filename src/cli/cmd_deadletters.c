@@ -73,7 +73,7 @@ static lb_status no_letter(const char *id, lb_error *error)
 static lb_history *open_id(const dead_letters *d, const char *id, lb_error *error)
 {
     lb_history *h = dead_letters_open(d, id, id, LB_HISTORY_OLDEST_FIRST, error);
-    if (!h && error->status == LB_CONFIG && strcmp(id, "$") != 0)
+    if (!h && error->status == LB_CONFIG)
         no_letter(id, error); /* it does not look like one */
     return h;
 }
@@ -129,7 +129,7 @@ typedef struct work {
     dead_letters *d;
     bool purge;
     size_t done, failed, all;
-    int64_t progress_at; /* LB_FOREVER: there is nobody to see it */
+    int64_t progress_at; /* INT64_MAX: there is nobody to see it */
     bool shown;
 } work;
 
@@ -174,31 +174,38 @@ static lb_status act(work *w, lb_history *h, lb_error *error)
     return status == LB_GONE || status == LB_MALFORMED ? LB_OK : status;
 }
 
-static lb_status act_on_id(work *w, const char *id, lb_error *error)
+/* Is there one letter of this id, and one only? */
+static lb_status check_id(const dead_letters *d, const char *id, lb_error *error)
 {
     const lb_event *event = NULL;
     size_t found = 0;
-    lb_error missing = {0};
-    lb_history *counted = open_id(w->d, id, &missing), *h = NULL;
-    lb_status status = counted ? LB_OK : missing.status;
-    while (status == LB_OK && (status = next_of_id(w->d, counted, id, &event, error)) == LB_OK && event)
+    lb_history *h = open_id(d, id, error);
+    lb_status status = h ? LB_OK : error->status;
+    while (status == LB_OK && (status = next_of_id(d, h, id, &event, error)) == LB_OK && event)
         found++;
-    if (status == LB_OK && found > 1)
-        status = lb_error_set(&missing, LB_GONE,
-                              "%zu dead letters have the id %s: say which with --event or --group", found, id);
-    if (status == LB_OK && !found)
-        status = no_letter(id, &missing);
+    lb_history_close(h);
+    if (status != LB_OK || found == 1)
+        return status;
+    return found ? lb_error_set(error, LB_GONE,
+                                "%zu dead letters have the id %s: say which with --event or --group", found, id)
+                 : no_letter(id, error);
+}
+
+static lb_status act_on_id(work *w, const char *id, lb_error *error)
+{
+    const lb_event *event = NULL;
+    lb_history *h = NULL;
+    lb_status status = check_id(w->d, id, error);
     if (status == LB_OK && !(h = open_id(w->d, id, error)))
         status = error->status;
     if (status == LB_OK)
         status = next_of_id(w->d, h, id, &event, error);
-    if (status == LB_OK && event)
-        status = act(w, h, error);
-    lb_history_close(counted);
+    if (status == LB_OK)
+        status = event ? act(w, h, error) : no_letter(id, error);
     lb_history_close(h);
     if (status != LB_GONE)
         return status;
-    tell_failure(w, &missing);
+    tell_failure(w, error);
     return LB_OK;
 }
 
@@ -249,7 +256,7 @@ static int act_on(dead_letters *d, bool purge, char *const *ids, size_t count)
     lb_error error = {0};
     lb_status status = LB_OK;
     work w = {.d = d, .purge = purge, .all = count};
-    w.progress_at = isatty(STDERR_FILENO) ? clock_in_ms(PROGRESS_MS) : LB_FOREVER;
+    w.progress_at = isatty(STDERR_FILENO) ? clock_in_ms(PROGRESS_MS) : INT64_MAX;
     if (d->in->all) {
         dead_survey survey;
         if (dead_letters_survey(d, &survey, &error) != LB_OK)
