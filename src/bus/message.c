@@ -230,6 +230,17 @@ const char *lb_event_dead_reason(const lb_event *e)
     const lb_dead_letter *dead = e->event->dead;
     return dead ? text_of(&e->message, &e->dead_reason, dead->reason) : NULL;
 }
+lb_status lb_event_fail(const lb_event *event, lb_status status, const char *format, ...)
+{
+    lb_error *why = (lb_error *)(uintptr_t)&event->why; /* the bus made it, and it is not const there */
+    char message[sizeof why->message];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(message, sizeof message, format, list);
+    va_end(list);
+    return lb_error_set(why, status, "%s", message);
+}
+
 bool lb_event_lease_lost(const lb_event *event) { return __atomic_load_n(event->lease_lost, __ATOMIC_RELAXED); }
 
 /* ---- Errors on the wire ----------------------------------------------------------------------------- */

@@ -137,6 +137,7 @@ static void clear_progress(work *w)
 {
     if (w->shown)
         fputs("\r\033[K", stderr);
+    fflush(stderr); /* before what stdout prints */
     w->shown = false;
 }
 
@@ -255,8 +256,7 @@ static int act_on(dead_letters *d, bool purge, char *const *ids, size_t count)
 {
     lb_error error = {0};
     lb_status status = LB_OK;
-    work w = {.d = d, .purge = purge, .all = count};
-    w.progress_at = isatty(STDERR_FILENO) ? clock_in_ms(PROGRESS_MS) : INT64_MAX;
+    work w = {.d = d, .purge = purge, .all = count, .progress_at = INT64_MAX};
     if (d->in->all) {
         dead_survey survey;
         if (dead_letters_survey(d, &survey, &error) != LB_OK)
@@ -265,6 +265,7 @@ static int act_on(dead_letters *d, bool purge, char *const *ids, size_t count)
         int code = confirm(&w);
         if (code != CLI_OK)
             return code;
+        w.progress_at = isatty(STDERR_FILENO) ? clock_in_ms(PROGRESS_MS) : INT64_MAX;
         if (w.all)
             status = act_on_all(&w, &error);
     }

@@ -6,11 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../base/report.h"
 #include "inspect.h"
 #include "text.h"
 
-enum { GAP = 2, AGE = 8, TRIES = 5, REASON_LEAST = 30, EVENT_LEAST = 16, GROUP_LEAST = 12 };
+enum { GAP = 2, AGE = 4, TRIES = 5, REASON_WANTED = 30, REASON_LEAST = 12, NAME_LEAST = 16 };
 
 typedef struct table {
     size_t id, event, group, reason; /* columns */
@@ -19,9 +18,10 @@ typedef struct table {
     buffer line;
 } table;
 
-static size_t less(size_t *width, size_t least, size_t wanted)
+/* Takes as many columns of a name as are wanted and can be spared. */
+static size_t narrow(size_t *width, size_t wanted)
 {
-    size_t spare = *width > least ? *width - least : 0, taken = spare < wanted ? spare : wanted;
+    size_t spare = *width > NAME_LEAST ? *width - NAME_LEAST : 0, taken = spare < wanted ? spare : wanted;
     *width -= taken;
     return taken;
 }
@@ -29,13 +29,12 @@ static size_t less(size_t *width, size_t least, size_t wanted)
 /* The reason gets what is left; where that is little, the names are cut. */
 static void fit(table *t, size_t width)
 {
-    size_t others = AGE + t->id + t->event + t->group + TRIES + 5 * GAP;
-    if (others + REASON_LEAST > width) {
-        others -= less(&t->event, EVENT_LEAST, others + REASON_LEAST - width);
-        if (others + REASON_LEAST > width)
-            others -= less(&t->group, GROUP_LEAST, others + REASON_LEAST - width);
-    }
-    t->reason = others + GROUP_LEAST < width ? width - others : GROUP_LEAST;
+    size_t needed = AGE + t->id + t->event + t->group + TRIES + 5 * GAP + REASON_WANTED;
+    if (needed > width)
+        needed -= narrow(&t->event, needed - width);
+    if (needed > width)
+        needed -= narrow(&t->group, needed - width);
+    t->reason = needed < width + REASON_WANTED - REASON_LEAST ? width + REASON_WANTED - needed : REASON_LEAST;
 }
 
 static table table_for(const dead_survey *survey)
@@ -78,20 +77,32 @@ static bool put_row(table *t, const char *const cells[6], const colours *c)
     return !t->line.failed;
 }
 
+static void write_age(int64_t ms, char out[24])
+{
+    const long long seconds = ms > 0 ? ms / 1000 : 0;
+    if (seconds < 100)
+        snprintf(out, 24, "%llds", seconds);
+    else if (seconds < 100 * 60)
+        snprintf(out, 24, "%lldm", seconds / 60);
+    else if (seconds < 48 * 3600)
+        snprintf(out, 24, "%lldh", seconds / 3600);
+    else
+        snprintf(out, 24, "%lldd", seconds / 86400);
+}
+
 static bool print_letter(table *t, const lb_event *event)
 {
-    char age[DURATION_TEXT], tries[16];
+    char age[24], tries[16];
     const char *id = lb_event_dead_id(event);
-    int64_t since = t->now_ms - strtoll(id, NULL, 10);
     buffer name = {0};
     buffer_printf(&name, "%s.%s", lb_event_api(event), lb_event_name(event));
     snprintf(tries, sizeof tries, "%d", lb_event_deliveries(event));
+    write_age(t->now_ms - strtoll(id, NULL, 10), age);
     const char *text = buffer_text(&name);
-    bool good =
-        text && put_row(t,
-                        (const char *const[]){duration_text(since > 0 ? since : 0, age), id, text,
-                                              lb_event_dead_group(event), tries, lb_event_dead_reason(event)},
-                        &t->colours);
+    bool good = text && put_row(t,
+                                (const char *const[]){age, id, text, lb_event_dead_group(event), tries,
+                                                      lb_event_dead_reason(event)},
+                                &t->colours);
     buffer_free(&name);
     return good;
 }

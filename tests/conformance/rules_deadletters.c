@@ -97,6 +97,7 @@ static void bury(const yard *y, void *listener, int count)
     for (int i = 0; i < count; i++) {
         lb_error error = {0};
         lb_event_message m = take(y, listener);
+        m.deliveries += 4; /* by a bus that has tried it again while it was in hand */
         snprintf(reason, sizeof reason, "no good: %d", number_of(&m));
         assert_ok(y->t->dead_letter(listener, &m, reason, &error), &error);
         sleep_ms(2); /* several streams' are in order by their time, in milliseconds */
@@ -161,7 +162,7 @@ static void s13_dead_letters_tell_whose_they_are_and_why(void **state)
     assert_string_equal(lb_event_dead_consumer(dead), "p");
     assert_string_equal(lb_event_dead_reason(dead), "no good: 1");
     assert_non_null(strchr(lb_event_dead_id(dead), '-'));
-    assert_int_equal(lb_event_deliveries(dead), 1);
+    assert_int_equal(lb_event_deliveries(dead), 5);
     assert_string_equal(lb_event_native_id(dead), lb_event_native_id(stored));
     assert_string_equal(lb_event_id(dead), lb_event_id(stored));
     assert_string_equal(lb_event_api(dead), "a");

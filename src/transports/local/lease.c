@@ -120,12 +120,13 @@ static void put_trimmed(buffer *b, const lb_event_message *event)
 }
 
 static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
-                        const pending *p, const char *reason)
+                        const char *reason)
 {
     const lb_dead_letter letter = {
         .group = slice_of(l->group), .consumer = slice_of(l->consumer), .reason = slice_of(reason)};
     size_t begin = put_slice_begin(b);
-    put_letter(b, &letter, event->native_id, p->deliveries, record);
+    put_letter(b, &letter, event->native_id, (uint64_t)event->deliveries,
+               record.data ? record : (lb_slice){"", 0});
     if (!record.data)
         put_trimmed(b, event);
     put_slice_end(b, begin);
@@ -176,7 +177,7 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         result = result == MDB_NOTFOUND ? 0 : result;
     }
     if (result == 0) {
-        encode_dead(&dead, l, event, dying.record, &p, reason);
+        encode_dead(&dead, l, event, dying.record, reason);
         result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size});
     }
     buffer_free(&dead);
