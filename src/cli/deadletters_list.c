@@ -9,7 +9,7 @@
 #include "inspect.h"
 #include "text.h"
 
-enum { GAP = 2, AGE = 4, TRIES = 5, REASON_WANTED = 30, REASON_LEAST = 12, NAME_LEAST = 16 };
+enum { GAP = 2, AGE = 5, TRIES = 5, REASON_WANTED = 30, REASON_LEAST = 12, NAME_LEAST = 16 };
 
 typedef struct table {
     size_t id, event, group, reason; /* columns */
