@@ -327,8 +327,10 @@ struct lb_event {
     lb_message message;
     const lb_event_message *event;
     const char *id, *native_id, *api, *name; /* as C strings, made when asked for */
+    const char *dead_id, *dead_group, *dead_consumer, *dead_reason;
     int deliveries;
     const bool *lease_lost;
+    lb_error why; /* it failed, as its handler says; status LB_OK: it does not say */
 };
 /* The text of an error result, as Python's repr writes an exception, so that each side can read the other's. */
 void error_text_write(buffer *out, const char *type, const char *message);

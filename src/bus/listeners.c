@@ -407,6 +407,8 @@ static outcome failed(listener *l, const lb_event_message *e, lb_status status, 
 static lb_status run_handler(listener *l, lb_event *event)
 {
     lb_status status = l->handler(event, l->data);
+    if (status != LB_OK)
+        l->reason = event->why;
     if (event->message.misuse.status == LB_OK)
         return status;
     l->reason = event->message.misuse;
