@@ -1,5 +1,5 @@
-/* Byte buffer: grows at its end. Invariant: when an allocation fails, `failed` is set, the buffer stays as it
- * was, and later appends do nothing: check once, at the end. */
+/* Byte buffer: grows at its end. Invariant: when an allocation fails, `failed` is set, and what did not fit is
+ * missing, whatever is appended later: check once, at the end. */
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 

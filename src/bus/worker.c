@@ -559,7 +559,6 @@ static void describe_text(buffer *out, const char *name, const char *text)
     buffer_char(out, ':');
     if (!buffer_json_string(out, text, strlen(text)))
         buffer_literal(out, "null");
-    buffer_char(out, ',');
 }
 
 lb_value *lb_describe(const lb_bus *bus)
@@ -569,19 +568,22 @@ lb_value *lb_describe(const lb_bus *bus)
     lb_value *value = NULL;
     buffer_char(&out, '{');
     describe_text(&out, "service", bus->service_name);
+    buffer_char(&out, ',');
     describe_text(&out, "process", bus->process_name);
-    buffer_printf(&out, "\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
+    buffer_printf(&out, ",\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
     describe_text(&out, "url", bus->masked_url);
-    buffer_literal(&out, "\"transports\":{");
+    buffer_literal(&out, ",\"transports\":{");
     const instance *const used[TRANSPORT_KINDS] = {
         [TRANSPORT_RPC] = bus->route.client->rpc,
         [TRANSPORT_RESULT] = bus->route.client->result,
         [TRANSPORT_EVENT] = bus->route.fires->event,
         [TRANSPORT_SCHEMA] = bus->schema,
     };
-    for (int i = 0; i < TRANSPORT_KINDS; i++)
+    for (int i = 0; i < TRANSPORT_KINDS; i++) {
+        if (i)
+            buffer_char(&out, ',');
         describe_text(&out, transport_kind_names[i], used[i]->transport->name);
-    out.size--; /* the last comma */
+    }
     buffer_literal(&out, "},\"apis\":[");
     pthread_rwlock_rdlock(lock);
     for (size_t i = 0; i < bus->schemas.count; i++) {
