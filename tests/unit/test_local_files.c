@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 #include "base/local_folder.h"
+#include "transports/local/listener.h"
 #include "transports/local/local.h"
-#include "transports/local/store.h"
 
 enum { SKIPPED = 77 };
 
@@ -319,6 +319,75 @@ static void a_link_or_a_pipe_is_no_file(void **state)
     store_close(must_open(""));
 }
 
+/* ---- What others left ------------------------------------------------------------------------------- */
+
+static void put_raw(store *s, store_part part, key k, const void *data, size_t size)
+{
+    transaction t;
+    lb_error error = {0};
+    MDB_val kv = key_val(&k), v = {size, (void *)(uintptr_t)data};
+    assert_ok(write_begin(s, part, size, 0, &t, &error), &error);
+    assert_ok(write_end(&t, mdb_put(t.txn, s->parts[part].table, &kv, &v, 0), "testing", &error), &error);
+}
+
+/* S32: a batch that another process staged is appended by whoever fires next. */
+static void s32_a_damaged_batch_keeps_nobody_from_firing(void **state)
+{
+    (void)state;
+    void *self;
+    char url[300];
+    lb_error error = {0};
+    struct {
+        int64_t expires_ns, most;
+        uint32_t runs, name_size;
+        char name[4];
+        uint32_t records_size, record_size;
+    } batch = {INT64_MAX, 1000, 1, 4, {'e', 'v', 'i', 'l'}, 4, 1000};
+    store *s = must_open("");
+    put_raw(s, STORE_CALLS, key_1(KEY_FIRE, 1), "", 1);
+    put_raw(s, STORE_CALLS, key_1(KEY_FIRE, 2), &batch, 12);
+    put_raw(s, STORE_CALLS, key_1(KEY_FIRE, 3), &batch, 2 * 8 + 3 * 4 + 4 + 4);
+    snprintf(url, sizeof url, "local://%s/bus?durability=disk", folder);
+    lb_transport_config how = {.size = sizeof how, .url = url, .service_name = "tests", .process_name = "p"};
+    assert_ok(local_transport.open(&how, &self, &error), &error);
+    lb_event_message fired = {.id = {"1", 1}, .api_name = {"shop", 4}, .event_name = {"ordered", 7}};
+    for (int n = 0; n < 3; n++)
+        assert_ok(local_transport.event->send(self, (lb_event_message *const[]){&fired}, 1, 0, &error), &error);
+    local_transport.close(self);
+    store_close(s);
+}
+
+/* However long its process would have waited. */
+static void a_staged_batch_expires(void **state)
+{
+    (void)state;
+    int64_t expires_ns;
+    buffer staged = {0};
+    together_begin(&staged, 1000, 1);
+    memcpy(&expires_ns, staged.data, sizeof expires_ns);
+    assert_true(expires_ns > clock_in_ms(0) && expires_ns < clock_in_ms(60000));
+    buffer_free(&staged);
+}
+
+static void another_kind_of_database_is_refused(void **state)
+{
+    (void)state;
+    store *s;
+    MDB_env *env;
+    MDB_txn *t;
+    MDB_dbi table;
+    lb_error error = {0};
+    assert_int_equal(mkdir(bus_file(""), 0700), 0);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_open(env, bus_file("events"), MDB_NOSUBDIR, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &t), 0);
+    assert_int_equal(mdb_dbi_open(t, NULL, MDB_INTEGERKEY | MDB_CREATE, &table), 0);
+    assert_int_equal(mdb_txn_commit(t), 0);
+    mdb_env_close(env);
+    assert_status(try_open("", &s, &error), LB_UNSUPPORTED, &error);
+    assert_contains(error.message, "another kind");
+}
+
 /* ---- Looking ---------------------------------------------------------------------------------------- */
 
 static void count_schema(lb_slice api_name, lb_slice json, void *data)
@@ -407,6 +476,9 @@ int main(void)
         cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_api"),
         cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_event"),
         folder_test(looking_makes_no_folder_durable),
+        folder_test(s32_a_damaged_batch_keeps_nobody_from_firing),
+        folder_test(a_staged_batch_expires),
+        folder_test(another_kind_of_database_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,7 +115,7 @@ static lb_status append_together(const batch *b, store *s, int64_t deadline_ns, 
     native_id *ids = malloc((b->run_count + 1) * sizeof *ids);
     for (const run *r = b->runs; r < b->runs + b->run_count; r++)
         runs += r->size > 0;
-    together_begin(&staged, deadline_ns, b->bus->options.max_stream_length, runs);
+    together_begin(&staged, b->bus->options.max_stream_length, runs);
     for (const run *r = b->runs; r < b->runs + b->run_count; r++)
         if (r->size) {
             put_slice(&staged, name_of(b, r));
