@@ -384,7 +384,7 @@ static const flag flags[] = {
     {"older-than", "AGE", "only what lies there for so long: 30m, 12h, 7d", SLOT(older_than), 0, false},
     {"all", NULL, "all of them: replay, purge", SLOT(all), 0, false},
     {"yes", NULL, "does not ask whether all are meant", SLOT(yes), 'y', false},
-    {"fire-again", NULL, "replay: events gone from their stream are fired anew", SLOT(fire_again), 0, false},
+    {"fire-again", NULL, "replay: fire events anew that are gone", SLOT(fire_again), 0, false},
     {"json", NULL, "a line of JSON each: list, show", SLOT(json), 0, false},
     {0},
 };
