@@ -281,8 +281,8 @@ lb_status lb_history_check(lb_history *h, bool *known, lb_error *error)
         return lb_error_set(error, LB_MALFORMED, "%s", m->problem);
     api_schema_unref(h->schema);
     h->schema = NULL;
-    lb_status status =
-        schemas_find(h->bus, m->api_name, m->event_name, true, false, &h->schema, &member, error);
+    lb_status status = schemas_find(h->bus, m->api_name, m->event_name, true, false,
+                                    clock_in_ms(h->bus->rpc_timeout_ms), &h->schema, &member, error);
     if (status == LB_OK && member) {
         if (known)
             *known = true;

@@ -110,7 +110,7 @@ lb_status lease_give_back(void *self, const lb_event_message *const *events, siz
     bool *ours = calloc(count + 1, sizeof *ours);
     if (!ours)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
-    lb_status status = touch(l, events, count, LONG_IDLE_MS, ours, error);
+    lb_status status = touch(l, events, count, given_back_idle_ms(l->w.conn.options), ours, error);
     for (size_t i = 0; i < count && status == LB_OK; i++) {
         entry_id id;
         if (find_entry(l, events[i], &id))

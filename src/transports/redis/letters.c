@@ -69,7 +69,7 @@ lb_status letter_replay(conn *c, lb_slice key, const lb_event_message *letter, b
     command_slice(&c->out, key);
     command_slice(&c->out, stream);
     command_slice(&c->out, letter->dead->id);
-    command_int(&c->out, LONG_IDLE_MS);
+    command_int(&c->out, given_back_idle_ms(c->options));
     command_str(&c->out, fire && !letter->problem ? "1" : "0");
     command_int(&c->out, c->options->max_stream_length);
     lb_status status = conn_exchange(c, 1, "replaying a dead letter", deadline_ns, &r, error);

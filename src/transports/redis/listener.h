@@ -9,7 +9,12 @@
 #include "codec.h"
 #include "instance.h"
 
-enum { LONG_IDLE_MS = 86400000 }; /* of a pending entry: longer than any acknowledgement timeout in use */
+/* For a pending entry that anybody may take: older than any acknowledgement timeout in use. */
+static inline int64_t given_back_idle_ms(const redis_options *options)
+{
+    const int64_t day = INT64_C(86400000), timeout = options->acknowledgement_timeout_ms;
+    return timeout < day ? day : timeout;
+}
 
 typedef struct entry_id {
     uint64_t ms, seq;
