@@ -454,6 +454,7 @@ static void the_whole_way_on_a_local_bus(void **state)
     assert_ok(lb_stop(bus, DEADLINE_MS, &error), &error);
     lb_close(bus);
     RUN(&local, 0, "There are no dead letters.", "deadletters", "list");
+    RUN(&local, 0, "{\"name\":\"shop.*:dead\",\"length\":0,", "local", "info");
     cli_close(&local);
 }
 
