@@ -388,6 +388,87 @@ static void another_kind_of_database_is_refused(void **state)
     assert_contains(error.message, "another kind");
 }
 
+/* ---- Files that are removed while in use ------------------------------------------------------------- */
+
+static lb_status try_writing(store *s, lb_error *error)
+{
+    transaction t;
+    sleep_ms(20); /* the files are looked at every few milliseconds */
+    lb_status status = write_begin(s, STORE_EVENTS, 0, 0, &t, error);
+    if (status == LB_OK)
+        write_abort(&t);
+    return status;
+}
+
+static void a_file_that_is_removed_alone_is_told(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"events", "wake"};
+    lb_error error = {0};
+    for (int i = 0; i < 2; i++) {
+        store *s = must_open("");
+        assert_ok(try_writing(s, &error), &error);
+        assert_int_equal(unlink(bus_file(names[i])), 0);
+        store_sweep(s);
+        assert_status(try_writing(s, &error), LB_TRANSPORT, &error);
+        assert_contains(error.message, names[i]);
+        assert_false(store_gone(s)); /* the rest is still used */
+        remove_directory(bus_file(""));
+        assert_status(try_writing(s, &error), LB_TRANSPORT, &error);
+        assert_true(store_gone(s));
+        store_close(s);
+    }
+}
+
+static void files_in_use_are_not_old(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"open", "wake", "events", "events-lock", "calls", "calls-lock"};
+    static const struct timespec old[2] = {{1, 0}, {1, 0}};
+    struct stat about;
+    store *s = must_open("");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_int_equal(utimensat(AT_FDCWD, bus_file(names[i]), old, 0), 0);
+    store_sweep(s);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(stat(bus_file(names[i]), &about), 0);
+        assert_true(about.st_mtime > 1);
+        assert_true(about.st_atime > 1);
+    }
+    store_close(s);
+}
+
+/* A long queue of living calls does not keep what lies behind it. */
+static void what_has_expired_goes_wherever_it_lies(void **state)
+{
+    (void)state;
+    enum { LIVING = 30000 };
+    const int64_t never = INT64_MAX, before = 1;
+    transaction t;
+    lb_error error = {0};
+    store *s = must_open("");
+    assert_ok(write_begin(s, STORE_CALLS, 0, 0, &t, &error), &error);
+    MDB_dbi table = s->parts[STORE_CALLS].table;
+    for (uint64_t n = 0; n < LIVING; n++) {
+        key k = key_3(KEY_CALL, 1, n, 0);
+        MDB_val kv = key_val(&k), v = {sizeof never, (void *)(uintptr_t)&never};
+        assert_int_equal(mdb_put(t.txn, table, &kv, &v, 0), 0);
+    }
+    assert_ok(write_end(&t, 0, "testing", &error), &error);
+    key k = key_3(KEY_RESULT, 1, 1, 1);
+    for (int again = 0; again < 2; again++) {
+        put_raw(s, STORE_CALLS, k, &before, sizeof before);
+        for (int i = 0; i < 3; i++)
+            store_sweep(s);
+        view v = {0};
+        MDB_val kv = key_val(&k), found;
+        assert_ok(view_begin(&v, s, STORE_CALLS, &error), &error);
+        assert_int_equal(mdb_get(v.txn, table, &kv, &found), MDB_NOTFOUND);
+        view_free(&v);
+    }
+    store_close(s);
+}
+
 /* ---- Looking ---------------------------------------------------------------------------------------- */
 
 static void count_schema(lb_slice api_name, lb_slice json, void *data)
@@ -475,6 +556,9 @@ int main(void)
         folder_test(a_link_or_a_pipe_is_no_file),
         cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_api"),
         cmocka_unit_test_prestate(looking_makes_no_bus, (void *)(uintptr_t) "per_event"),
+        folder_test(a_file_that_is_removed_alone_is_told),
+        folder_test(files_in_use_are_not_old),
+        folder_test(what_has_expired_goes_wherever_it_lies),
         folder_test(looking_makes_no_folder_durable),
         folder_test(s32_a_damaged_batch_keeps_nobody_from_firing),
         folder_test(a_staged_batch_expires),

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lightbus/log.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -119,6 +120,41 @@ static void guard_unlock(store *s, store_part part)
     wake_word_wake(s->wake, &g->released, 1);
 }
 
+/* ---- Removal ---------------------------------------------------------------------------------------- */
+
+static bool is_linked(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) != 0 || about.st_nlink > 0;
+}
+
+/* All of it, and it is made again; or the mapped file alone: then it cannot, since a process may have LMDB's
+ * file open only once. */
+static void notice_removal(store *s)
+{
+    if (is_linked(s->wake_fd))
+        return;
+    if (is_linked(s->parts[STORE_EVENTS].fd)) {
+        if (!atomic_exchange(&s->shared->cut_off, true))
+            lb_log(LB_LOG_ERROR, "%s/wake was removed while in use: end all processes that use the folder",
+                   s->path);
+    } else if (!atomic_exchange(&s->shared->gone, true)) {
+        lb_log(LB_LOG_ERROR,
+               "the folder of the local bus, %s, was removed while in use: it is made again, empty", s->path);
+    }
+}
+
+static void keep_young(const store *s)
+{
+    static const char *const names[] = {"open", "wake", "events", "events-lock", "calls", "calls-lock"};
+    char path[PATH_MAX + 16];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", s->path, names[i]);
+        utimensat(AT_FDCWD, path, NULL,
+                  AT_SYMLINK_NOFOLLOW); /* fails where it is another user's, who does so */
+    }
+}
+
 /* ---- Truncation ------------------------------------------------------------------------------------- */
 
 static void note_size(store *s, store_part part, uint64_t size)
@@ -142,7 +178,12 @@ static lb_status check_size(store *s, store_part part, lb_error *error)
         return LB_OK;
     struct stat about;
     uint64_t known = atomic_load(&s->shared->sizes[part]); /* before looking: it may be growing */
-    if (fstat(d->fd, &about) != 0 || (uint64_t)about.st_size < known)
+    if (fstat(d->fd, &about) != 0 || about.st_nlink == 0 || atomic_load(&s->shared->cut_off)) {
+        notice_removal(s);
+        return lb_error_set(error, LB_TRANSPORT, "%s: %s was removed while in use", s->path,
+                            atomic_load(&s->shared->cut_off) ? "wake" : d->name);
+    }
+    if ((uint64_t)about.st_size < known)
         return lb_error_set(error, LB_MALFORMED, "%s/%s: truncated while in use: end all processes that use it",
                             s->path, d->name);
     note_size(s, part, (uint64_t)about.st_size);
@@ -338,7 +379,9 @@ static int sweep_calls(transaction *t)
     int result = mdb_cursor_open(t->txn, t->store->parts[STORE_CALLS].table, &c);
     if (result)
         return result;
-    int more = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    key from = t->store->swept.size ? t->store->swept : key_make(0, NULL, 0);
+    k = key_val(&from);
+    int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (int seen = 0; more == 0 && seen < SWEEP_MOST; seen++) {
         bool expired = v.mv_size < sizeof expires;
         if (!expired) {
@@ -349,6 +392,11 @@ static int sweep_calls(transaction *t)
             break;
         more = mdb_cursor_get(c, &k, &v, MDB_NEXT); /* after a deletion too: LMDB stands before the next one */
     }
+    t->store->swept.size = 0; /* from the beginning again, or from here */
+    if (more == 0 && result == 0 && k.mv_size <= sizeof from.bytes) {
+        t->store->swept.size = k.mv_size;
+        memcpy(t->store->swept.bytes, k.mv_data, k.mv_size);
+    }
     mdb_cursor_close(c);
     return result;
 }
@@ -357,13 +405,11 @@ void store_sweep(store *s)
 {
     transaction t;
     lb_error error = {0};
-    struct stat about;
     int stale;
-    if (fstat(s->wake_fd, &about) == 0 && about.st_nlink == 0 && !atomic_exchange(&s->shared->gone, true)) {
-        lb_log(LB_LOG_ERROR,
-               "the folder of the local bus, %s, was removed while in use: it is made again, empty", s->path);
+    notice_removal(s);
+    if (store_gone(s))
         return;
-    }
+    keep_young(s);
     for (int i = 0; i < STORE_PARTS; i++)
         mdb_reader_check(s->parts[i].env, &stale);
     if (write_begin(s, STORE_CALLS, 0, clock_in_ms(GUARD_LEAST_MS), &t, &error) == LB_OK)
