@@ -85,6 +85,20 @@ int fallocate(int fd, int mode, off_t at, off_t size)
     return (int)syscall(SYS_fallocate, fd, mode, at, size);
 }
 
+static bool metas_fail; /* writes to the first two pages of LMDB's files */
+
+#define TAKES_THE_PLACE_OF(name) __asm__(name) __attribute__((visibility("default")))
+ssize_t failing_pwrite(int fd, const void *data, size_t size, off_t at) TAKES_THE_PLACE_OF("pwrite");
+
+ssize_t failing_pwrite(int fd, const void *data, size_t size, off_t at)
+{
+    if (metas_fail && at < 8192) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, data, size, at);
+}
+
 int fsync(int fd)
 {
     struct stat about;
@@ -113,6 +127,18 @@ static int open_on_a_small_disk(void *data)
         return SKIPPED;
     assert_status(try_open("", &s, &error), LB_NO_SPACE, &error);
     return 0;
+}
+
+/* A transaction that writes something. */
+static lb_status write_once(store *s, lb_error *error)
+{
+    transaction t;
+    key k = key_1(KEY_PENDING, 1);
+    MDB_val kv = key_val(&k), v = {1, "x"};
+    lb_status status = write_begin(s, STORE_EVENTS, 0, 0, &t, error);
+    return status == LB_OK
+               ? write_end(&t, mdb_put(t.txn, s->parts[STORE_EVENTS].table, &kv, &v, 0), "testing", error)
+               : status;
 }
 
 static void expect_no_signal(int (*body)(void *), void *data)
@@ -159,6 +185,30 @@ static void readers_go_on_where_the_disk_is_full(void **state)
 {
     (void)state;
     expect_no_signal(read_on_a_full_disk, NULL);
+}
+
+/* LMDB goes on with no database of which it cannot say in which state it is. */
+static int write_to_a_broken_disk(void *data)
+{
+    lb_error error = {0};
+    store *s = must_open("");
+    (void)data;
+    metas_fail = true;
+    assert_true(write_once(s, &error) != LB_OK);
+    metas_fail = false;
+    assert_status(write_once(s, &error), LB_SYSTEM, &error);
+    assert_contains(error.message, "start this process again");
+    return 0;
+}
+
+static void a_disk_that_fails_halfway_is_told(void **state)
+{
+    (void)state;
+    expect_no_signal(write_to_a_broken_disk, NULL);
+    lb_error error = {0};
+    store *s = must_open("");
+    assert_ok(write_once(s, &error), &error);
+    store_close(s);
 }
 
 /* ---- Signals ---------------------------------------------------------------------------------------- */
@@ -547,6 +597,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(a_disk_too_small_for_the_files_is_told),
         folder_test(readers_go_on_where_the_disk_is_full),
+        folder_test(a_disk_that_fails_halfway_is_told),
         folder_test(a_signal_does_not_keep_a_file_from_growing),
         folder_test(a_compacted_folder_is_as_open_as_before),
         folder_test(what_a_killed_compaction_left_goes),

@@ -54,7 +54,7 @@ struct wake_head {
 struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
-    _Atomic int64_t sweep_at, groups_swept_at;
+    _Atomic int64_t sweep_at, groups_swept_at, touch_at;
     _Atomic uint64_t sizes[STORE_PARTS]; /* of the files, as seen last */
     atomic_bool gone;                    /* somebody has removed the folder: it is to be opened again */
     atomic_bool cut_off;                 /* somebody has removed this file alone: who comes has another */

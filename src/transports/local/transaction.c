@@ -13,6 +13,7 @@
 
 #define STEP       (UINT64_C(4) << 20)
 #define MOST_AHEAD (UINT64_C(64) << 20)
+#define TOUCH_NS   (3600 * CLOCK_SECOND)
 
 enum {
     GUARD_LOOK_MS = 20, /* how long a killed holder may go unnoticed */
@@ -53,7 +54,8 @@ lb_status store_failed(const store *s, store_part part, int result, const char *
         break;
     }
     return lb_error_set(error, status, "%s/%s: %s: %s", s->path, s->parts[part].name, doing,
-                        mdb_strerror(result));
+                        result == MDB_PANIC ? "an earlier write failed halfway: start this process again"
+                                            : mdb_strerror(result));
 }
 
 /* ---- Keys and numbers ------------------------------------------------------------------------------- */
@@ -144,10 +146,14 @@ static void notice_removal(store *s)
     }
 }
 
-static void keep_young(const store *s)
+/* Seldom: a disk may be asleep. */
+static void keep_young(store *s)
 {
     static const char *const names[] = {"open", "wake", "events", "events-lock", "calls", "calls-lock"};
     char path[PATH_MAX + 16];
+    int64_t now = clock_now(), due = atomic_load(&s->shared->touch_at);
+    if (now < due || !atomic_compare_exchange_strong(&s->shared->touch_at, &due, now + TOUCH_NS))
+        return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", s->path, names[i]);
         utimensat(AT_FDCWD, path, NULL,
