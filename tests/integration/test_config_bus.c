@@ -212,7 +212,7 @@ static void s13_dead_letters_of_all_servers_are_found_once(void **state)
     char *config = file_with("dead.yaml",
                              "bus: {url: '%s'}\n"
                              "apis:\n"
-                             "  b: {event_transport: {redis: {url: '%s', batch_size: 5}}}\n"
+                             "  b: {event_transport: {redis: {url: '%s', acknowledgement_timeout: 5}}}\n"
                              "  c: {event_transport: {redis: {url: '%s'}}}\n",
                              one->url, one->url, two->url);
     lb_bus *bus = open_with(config, (lb_options){0});
