@@ -173,6 +173,8 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         encode_dead(&dead, l, event, dying.record, &p, reason);
         result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size}, dying.time_ms);
     }
+    if (result == 0 && l->deduplicate_ns)
+        result = copies_forget(&t, &(candidate){at->stream, at->group, number, event->id});
     buffer_free(&dead);
     return write_end_durably(&t, result, "moving an event to the dead letters", error);
 }

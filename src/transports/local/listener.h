@@ -3,6 +3,7 @@
 #ifndef LOCAL_LISTENER_H
 #define LOCAL_LISTENER_H
 
+#include "copies.h"
 #include "instance.h"
 #include "stream.h"
 
@@ -28,6 +29,9 @@ typedef struct listener {
     local_bus *bus;
     char *group, *consumer, *since;
     bool temporary;
+    int64_t deduplicate_ns;            /* the window; 0: copies are events like others */
+    bool full;                         /* there is no room for noting ids */
+    uint64_t copies;                   /* events that were passed over as such */
     lb_slice *api_names, *event_names; /* pairs */
     size_t pairs;
     source *sources;

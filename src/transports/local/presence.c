@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "../../base/clock.h"
+#include "copies.h"
 #include "stream.h"
 
-enum { SWEEP_MS = 60000, MOST_GROUPS = 4096 }; /* groups looked at in one transaction */
+/* groups and ids looked at in one transaction */
+enum { SWEEP_MS = 60000, MOST_GROUPS = 4096, MOST_IDS = 16384 };
 
 /* The record of a listener, under its owner's number; under 0 that of a group without one. */
 typedef struct listener_record {
@@ -158,6 +160,8 @@ static lb_status sweep_some(store *s, bool alone, int64_t idle_ms, int64_t ttl_m
     int result = read_groups(t.txn, table, after, list, count);
     for (size_t i = 0; i < *count && result == 0; i++)
         result = sweep_group(t.txn, table, list[i], alone, idle_ms, ttl_ms);
+    if (result == 0)
+        result = copies_sweep(&t, MOST_IDS);
     return write_end(&t, result, "removing groups", error);
 }
 

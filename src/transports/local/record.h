@@ -37,6 +37,7 @@ bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event);
 
 /* Of which API and event it is, without decoding the rest. */
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name);
+lb_slice event_id(lb_slice record); /* empty: it cannot be read */
 /* The API that a call's record is for. */
 lb_slice call_api(lb_slice record);
 lb_slice call_id(lb_slice record);

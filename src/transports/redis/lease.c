@@ -19,7 +19,8 @@ static const char touch_script[] =
     "end "
     "return ours";
 
-/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
+/* KEYS: stream, dead letters, and perhaps the one that tells that it was the first of its copies. ARGV: group,
+ * consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
  * More fields than Lua can hand over at once are kept as JSON. */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
@@ -33,6 +34,7 @@ static const char bury_script[] =
     "for i = 1, #extra do f[#f + 1] = extra[i] end "
     "redis.call('XADD', KEYS[2], '*', unpack(f)) "
     "redis.call('XACK', KEYS[1], ARGV[1], ARGV[3]) "
+    "if KEYS[3] and redis.pcall('GET', KEYS[3]) == ARGV[3] then redis.pcall('DEL', KEYS[3]) end "
     "return 1";
 
 static const int64_t given_back_idle_ms = INT64_C(86400000); /* older than any acknowledgement timeout in use */
@@ -127,23 +129,29 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     listener *l = self;
     entry_id id;
     const reply *r = NULL;
+    buffer seen_key = {0};
     if (!find_entry(l, event, &id))
         return lb_error_set(error, LB_USAGE, "an event that is not of this listener");
     stream *s = &l->streams[event->source];
     conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
     if (!c)
         return error ? error->status : LB_TRANSPORT;
-    command_begin(&c->out, 10);
+    bool seen = copies_key(l, event, &seen_key);
+    command_begin(&c->out, seen ? 11 : 10);
     command_str(&c->out, "EVAL");
     command_str(&c->out, bury_script);
-    command_str(&c->out, "2");
+    command_str(&c->out, seen ? "3" : "2");
     command_str(&c->out, s->key);
     command_prefixed(&c->out, s->key, (lb_slice){":dead", 5});
+    if (seen)
+        command_arg(&c->out, seen_key.data, seen_key.size);
     command_str(&c->out, l->group);
     command_str(&c->out, l->consumer);
     command_slice(&c->out, event->native_id);
     command_str(&c->out, reason ? reason : "");
     command_int(&c->out, event->deliveries);
+    c->out.failed |= seen_key.failed;
+    buffer_free(&seen_key);
     lb_status status =
         conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
     if (status == LB_OK && reply_integer(r) == 0)
