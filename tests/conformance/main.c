@@ -56,5 +56,5 @@ int main(int argc, char **argv)
     lb_transport_register(chosen->transport, NULL); /* unless it is built in */
     int failed = run_rpc_rules() + run_event_rules() + run_copy_rules(chosen) + run_history_rules();
     failed += run_other_rules();
-    return failed + (chosen->without & NO_PROCESSES ? 0 : run_process_rules());
+    return failed + (chosen->without & NO_PROCESSES ? 0 : run_handler_rules() + run_process_rules());
 }

@@ -266,6 +266,7 @@ static int recreate(const listener *l, source *s, group *g, transaction *t)
     lb_log(LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu", l->group, s->name,
            (unsigned long long)g->cursor);
     s->made = state.made;
+    s->remade = g->cursor;
     if (result == 0) /* it may be new: then it is to be this one */
         result = stream_put(t->txn, table_of(t), s->stream, slice_of(s->name), &state);
     return result ? result : enter(l, s, t);

@@ -13,6 +13,7 @@ typedef struct source {
     uint64_t stream, group;
     uint64_t delivered;      /* the group's cursor, as it was last */
     uint64_t made;           /* the stream that it was in */
+    uint64_t remade;         /* where the group stood when it was made again; under the guard of the events */
     bool own;                /* there may be pending entries of an earlier process of this name */
     uint64_t own_after;      /* which were looked at up to here */
     int64_t next_reclaim_ns; /* when to look for leases that have ended, at the earliest */

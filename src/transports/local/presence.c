@@ -49,6 +49,15 @@ int presence_enter(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t gro
     return result ? result : put_record(txn, table, g, owner, &own);
 }
 
+int presence_has(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner, bool *has)
+{
+    key k = key_3(KEY_LISTENER, stream_id, group_id, owner);
+    MDB_val kv = key_val(&k), v;
+    int result = mdb_get(txn, table, &kv, &v);
+    *has = result == 0;
+    return result == MDB_NOTFOUND ? 0 : result;
+}
+
 static bool is_gone(int32_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
 
 /* What is known of a group. Where it may write, it removes the records of those that are gone: of `owner`, of

@@ -6,16 +6,31 @@
 #include <lightbus/log.h>
 #include <stdlib.h>
 
-/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. */
+/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. Where this
+ * consumer is not in the group, the group was made again since: what nobody has there is ours still (S18). */
 static const char touch_script[] =
     "local ours = {} "
+    "local anew "
+    "local function is_anew() "
+    " for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do "
+    "  if c[2] == ARGV[2] then return false end "
+    " end "
+    " return true "
+    "end "
     "for i = 4, #ARGV do "
     " local id = ARGV[i] "
     " local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) "
     " if #p > 0 then "
     "  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
     "  ours[i - 3] = 1 "
-    " else ours[i - 3] = 0 end "
+    " else "
+    "  if anew == nil then anew = is_anew() end "
+    "  ours[i - 3] = 0 "
+    "  if anew and #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 0 then "
+    "   ours[i - 3] = #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'FORCE', "
+    "'JUSTID') "
+    "  end "
+    " end "
     "end "
     "return ours";
 
@@ -68,8 +83,11 @@ static lb_status touch_stream(listener *l, conn *c, const stream *s, const lb_ev
         if (events[i]->source == source)
             command_slice(&c->out, events[i]->native_id);
     lb_status status = conn_exchange(c, 1, "renewing leases", clock_in_ms(ANSWER_MS), &r, error);
-    if (status != LB_OK && r && memmem(reply_text(r).data, reply_text(r).size, "NOGROUP", 7))
-        return LB_OK; /* the group is gone, and with it what was ours */
+    if (status != LB_OK && r && memmem(reply_text(r).data, reply_text(r).size, "NOGROUP", 7)) {
+        for (size_t i = 0; i < count; i++) /* the group is gone: nobody else has it */
+            ours[i] |= events[i]->source == source;
+        return LB_OK;
+    }
     const reply *row = status == LB_OK ? reply_first(r) : NULL;
     for (size_t i = 0; i < count && row; i++) {
         if (events[i]->source != source)
@@ -102,9 +120,14 @@ static lb_status touch(listener *l, const lb_event_message *const *events, size_
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
                       lb_error *error)
 {
-    lb_status status = touch(self, events, count, 0, lost, error);
-    for (size_t i = 0; i < count; i++)
+    listener *l = self;
+    entry_id id;
+    lb_status status = touch(l, events, count, 0, lost, error);
+    for (size_t i = 0; i < count; i++) {
         lost[i] = status == LB_OK && !lost[i];
+        if (lost[i] && find_entry(l, events[i], &id)) /* it may come again */
+            drop_from_hand(l, &l->streams[events[i]->source], id);
+    }
     return status;
 }
 

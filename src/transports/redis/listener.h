@@ -45,6 +45,7 @@ typedef struct stream {
     int64_t trimmed_told;  /* lost entries that were logged ... */
     int64_t trimmed_after; /* ... when the group had read so many */
     bool group_seen;
+    bool made_again; /* the group: what is in hand is to be pending there */
     id_set in_hand;
     entry_id *done; /* acknowledged, and not confirmed by the server yet */
     size_t done_count, done_capacity, done_written;
