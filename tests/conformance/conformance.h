@@ -61,6 +61,7 @@ int run_rpc_rules(void);
 int run_event_rules(void);
 int run_copy_rules(const medium_kind *kind);
 int run_history_rules(void);
+int run_dead_letter_rules(void);
 int run_other_rules(void);
 int run_handler_rules(void);
 int run_process_rules(void);

@@ -239,6 +239,40 @@ static void s13_s20_a_copy_of_a_dead_letter_is_handled(void **state)
     bus_close(&s);
 }
 
+static void replay(const medium *m, const char *options)
+{
+    lb_error error = {0};
+    const lb_history_options letters = {.flags = LB_HISTORY_DEAD_LETTERS};
+    lb_bus *looking = client_open(medium_url(m, options), 5000);
+    lb_history *h = lb_history_open(looking, "shop.*", &letters, &error);
+    assert_non_null(h);
+    assert_non_null(next_of(h));
+    assert_ok(lb_dead_letter_replay(h, 0, &error), &error);
+    lb_history_close(h);
+    lb_close(looking);
+}
+
+static void s13_s20_a_dead_letter_that_is_replayed_is_no_copy(void **state)
+{
+    static const char options[] = "acknowledgement_timeout=0.3&reclaim_interval=0.1";
+    bus s = bus_open(state, options);
+    void *l = listen_a(&s, WINDOW_MS), *other = listen_as(&s, s.b, "tests-h", "b", WINDOW_MS);
+    lb_error error = {0};
+    fire(&s, "first", 1);
+    expect(&s, other, 1);
+    for (int round = 0; round < 2; round++) {
+        lb_event_message first = take_one(&s, l, 1);
+        assert_ok(s.t->dead_letter(l, &first, "it cannot be handled", &error), &error);
+        replay(s.m, options);
+    }
+    expect(&s, l, 1);
+    expect_nothing(&s, l);
+    expect_nothing(&s, other);
+    s.t->unlisten(l, false);
+    s.t->unlisten(other, false);
+    bus_close(&s);
+}
+
 static void s20_only_events_of_one_stream_are_copies(void **state)
 {
     bus s = bus_open(state, "");
@@ -424,6 +458,7 @@ int run_copy_rules(const medium_kind *kind)
         medium_test(s20_an_event_is_no_copy_of_itself),
         medium_test(s20_what_lies_and_is_a_copy_is_passed_over),
         medium_test(s13_s20_a_copy_of_a_dead_letter_is_handled),
+        medium_test(s13_s20_a_dead_letter_that_is_replayed_is_no_copy),
         medium_test(s20_only_events_of_one_stream_are_copies),
         medium_test(s20_s32_only_short_ids_are_compared),
         medium_test(s15_s20_of_many_each_comes_once_in_order),
