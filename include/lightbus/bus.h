@@ -85,7 +85,11 @@ typedef struct lb_listen_options {
     int batch_size;     /* 100: events fetched at once, at most */
     int max_deliveries; /* 10 */
     unsigned flags;     /* LB_LISTEN_... */
+    int deduplicate_ms; /* 0: off. Of several events with one id, which a sender makes that tries again, the
+                           listener handles one within this time; at most LB_DEDUPLICATE_MOST_MS */
 } lb_listen_options;
+
+#define LB_DEDUPLICATE_MOST_MS (7 * 24 * 3600 * 1000) /* a week: what is remembered takes space on the bus */
 
 #define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the worker stops */
 
@@ -93,7 +97,7 @@ typedef struct lb_listen_options {
  * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
  * event, the processes of a group share them. Before the worker starts. Strings are copied.
  * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option),
- * LB_USAGE. */
+ * LB_UNSUPPORTED (deduplicate_ms with a transport that does not know it), LB_USAGE. */
 LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                            void *data, const lb_listen_options *options, lb_error *error);
 
