@@ -213,14 +213,15 @@ LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
 
 /* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
  * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",
- * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream)}. `group`: this one alone
+ * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream), "lost" (trimmed or deleted
+ * before the group had read or acknowledged them; null: the transport cannot tell)}. `group`: this one alone
  * ({service_name}-{listener_name}), NULL: all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
 /* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
  * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
  * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers",
- * "dead_letters"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and blocking as
+ * "dead_letters", "lost"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and blocking as
  * lb_history_open. */
 LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
 

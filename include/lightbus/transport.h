@@ -153,6 +153,7 @@ typedef struct lb_group_lag {
                              its own; -1: not known */
     int64_t stored;       /* events that are there */
     int64_t fired;        /* since the beginning, those included that are gone; -1: not known */
+    int64_t lost;         /* trimmed or deleted before the group had read or acknowledged them; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {

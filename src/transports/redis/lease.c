@@ -6,14 +6,17 @@
 #include <lightbus/log.h>
 #include <stdlib.h>
 
-/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. */
+/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. What is gone from
+ * the stream stays as it is, for reclaim.c to count: since Redis 7 XCLAIM forgets it. */
 static const char touch_script[] =
     "local ours = {} "
     "for i = 4, #ARGV do "
     " local id = ARGV[i] "
     " local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) "
     " if #p > 0 then "
-    "  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  if #redis.call('XRANGE', KEYS[1], id, id) > 0 then "
+    "   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  end "
     "  ours[i - 3] = 1 "
     " else ours[i - 3] = 0 end "
     "end "

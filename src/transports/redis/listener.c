@@ -43,15 +43,6 @@ bool stream_done(stream *s, entry_id id)
     return true;
 }
 
-void log_lost(listener *l, const stream *s, size_t lost)
-{
-    l->lost += lost;
-    if (lost)
-        lb_log(LB_LOG_WARNING,
-               "%s: %zu events of %s were trimmed or deleted while %s had them pending: lost (%llu in all)",
-               l->w.conn.options->place, lost, s->key, l->group, (unsigned long long)l->lost);
-}
-
 static size_t write_acks(listener *l, buffer *b)
 {
     size_t commands = 0;
@@ -168,16 +159,14 @@ static uint64_t mark_of(lb_slice id)
 }
 
 /* Adds one entry [id, fields] to the batch if it is wanted. */
-static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pending, size_t *lost)
+static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pending)
 {
     const reply *name = reply_first(entry), *body = name ? name->next : NULL;
     entry_id id;
     if (!body || !entry_id_parse(reply_text(name), &id) || (pending && id_set_has(&s->in_hand, id)))
         return LB_OK;
-    if (body->type != REDIS_REPLY_ARRAY) { /* it was trimmed while it was pending */
-        ++*lost;
-        return stream_done(s, id) ? LB_OK : LB_NO_MEMORY;
-    }
+    if (body->type != REDIS_REPLY_ARRAY) /* it was trimmed while it was pending: reclaim.c sees to it */
+        return LB_OK;
     bool last_again =
         !pending && entry_id_compare(id, s->last) == 0; /* a group that was made again asks for it */
     if (!pending && entry_id_compare(id, s->last) > 0)
@@ -200,13 +189,12 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
     return id_set_add(&s->in_hand, id) ? LB_OK : LB_NO_MEMORY;
 }
 
-lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
-                       lb_error *error)
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, lb_error *error)
 {
     lb_status status = LB_OK;
     pthread_mutex_lock(&l->lock);
     for (const reply *entry = reply_first(entries); entry && status == LB_OK; entry = entry->next)
-        status = take_entry(l, s, entry, pending, lost);
+        status = take_entry(l, s, entry, pending);
     pthread_mutex_unlock(&l->lock);
     if (status != LB_OK) {
         conn_drop(&l->w.conn); /* what could not be taken is pending, and will be read again */
@@ -278,6 +266,7 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
         command_str(&c->out, ">");
     l->read_until_ns = now + (block + BLOCK_MARGIN_MS) * CLOCK_MS;
     l->has_read = true;
+    l->asked_for = max;
     lb_status status = conn_send(c, l->read_until_ns, NULL, error);
     if (status == LB_OK)
         l->reading = true;
@@ -290,16 +279,20 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
 static lb_status take_new(listener *l, const reply *r, lb_error *error)
 {
     stream *s = l->streams, *end = s + l->stream_count;
-    size_t lost = 0;
+    int64_t now = clock_now();
     lb_status status = LB_OK;
     for (const reply *part = reply_first(r); part && status == LB_OK; part = part->next) {
         const reply *key = reply_first(part);
         while (s < end && !slice_is(reply_text(key), s->key))
-            s++;
+            s++->sure_ns = now;
         if (s == end || !key->next)
             break;
-        status = take_entries(l, s, key->next, false, &lost, error);
+        if (reply_count(key->next) < l->asked_for)
+            s->sure_ns = now;
+        status = take_entries(l, s++, key->next, false, error);
     }
+    for (; s < end && status == LB_OK; s++)
+        s->sure_ns = now;
     l->recreated = 0;
     return status;
 }
@@ -396,6 +389,8 @@ static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, b
             status = read_own_page(l, s, max, error);
         else if ((s = next_reclaim(l)))
             status = reclaim_page(l, s, max, error);
+        else if ((s = next_unsure(l)))
+            status = find_trimmed(l, s, error);
         else
             status = write_read(l, max, deadline_ns, wait && !*woken, error);
     }
@@ -593,9 +588,14 @@ static void forget_groups(listener *l)
     conn *c = control_lock(l->w.owner, deadline, &error);
     lb_status status = LB_TRANSPORT;
     if (c) {
-        for (size_t i = 0; i < l->stream_count; i++)
+        for (size_t i = 0; i < l->stream_count; i++) {
             command_of(&c->out, "XGROUP", "DESTROY", l->streams[i].key, l->group, NULL);
-        status = conn_exchange(c, l->stream_count, "removing a consumer group", deadline, NULL, &error);
+            command_begin(&c->out, 3);
+            command_str(&c->out, "HDEL");
+            command_prefixed(&c->out, l->streams[i].key, slice_of(LOST_SUFFIX));
+            command_str(&c->out, l->group);
+        }
+        status = conn_exchange(c, 2 * l->stream_count, "removing a consumer group", deadline, NULL, &error);
         control_unlock(l->w.owner);
     }
     if (status != LB_OK)
