@@ -357,11 +357,13 @@ static void a_group_that_is_forgotten_begins_anew(void **state)
 
 static void s18_a_group_that_vanished_is_made_again(void **state)
 {
+    if (!((const medium *)*state)->kind->drop_group)
+        skip();
     events e = events_open(state, "acknowledgement_timeout=5");
-    void *a = listen_a(&e), *b = listen_b(&e);
+    void *a = listen_a(&e);
     fire(&e, 0, 5);
     expect_numbers(&e, a, 0, 5);
-    e.t->unlisten(b, true); /* takes the group away under a */
+    e.m->kind->drop_group(e.m->self, "shop", "tests-g");
     fire(&e, 5, 8);
     const lb_event_message *list;
     int next = 5;

@@ -542,8 +542,8 @@ static void events_trimmed_unread_are_told(void **state)
     lb_value_free(redis_command(s, "XREADGROUP", "GROUP", "mail-default", "p1", "COUNT", "2", "STREAMS",
                                 "shop.*:stream", ">", NULL));
     lb_value_free(redis_command(s, "XTRIM", "shop.*:stream", "MAXLEN", "3", NULL));
-    expect(s->url, LB_FINDING_ERROR, "groups", "5 events were trimmed before mail-default had handled them: lost",
-           "max_stream_length");
+    expect(s->url, LB_FINDING_ERROR, "groups",
+           "5 events were trimmed before mail-default had handled them: lost", "max_stream_length");
 }
 
 static bool is_found(const char *url, lb_finding_level level, const char *check, const char *part)

@@ -423,7 +423,7 @@ static void counts_what_was_lost_once_for_all_processes(void **state)
     }
     assert_int_equal(lost_of(&f), 7 + 4 + 5);
     assert_int_equal(redis_now_pending(), 0);
-    f.t->event->unlisten(b, false);
+    f.t->event->unlisten(b, true);
     f.t->event->unlisten(a, true);
     assert_int_equal(redis_int(server, "EXISTS", STREAM ":lost", NULL), 0);
     fixture_close(&f);

@@ -173,7 +173,12 @@ typedef struct bus_picture {
 static void draw(bus_picture *b)
 {
     *b = (bus_picture){
-        .s = {.time = 1700000000, .url = "redis://localhost:6379/0", .fired = 12, .lag = 7, .dead_letters = 1, .lost = 4},
+        .s = {.time = 1700000000,
+              .url = "redis://localhost:6379/0",
+              .fired = 12,
+              .lag = 7,
+              .dead_letters = 1,
+              .lost = 4},
         .services = {{.name = "auth", .processes = 2, .memory = 50e6}, {.name = "shop", .processes = 1}},
         .apis = {{.name = "auth",
                   .rpcs = 2,
@@ -306,8 +311,9 @@ static void the_overview_at_80_columns(void **state)
         "q quit  h help  Tab view  s sort  r reverse  / filter  p pause");
     char *text = screen(&b.s, &ui);
     assert_non_null(strstr(text, "lightbus top  redis://localhost:6379/0  "));
-    assert_non_null(
-        strstr(text, "  every 1 s\n120 calls/s   0.50 errors/s   2.5ms p95   12 events/s   7 lag   1 dead   4 lost\n"));
+    assert_non_null(strstr(
+        text,
+        "  every 1 s\n120 calls/s   0.50 errors/s   2.5ms p95   12 events/s   7 lag   1 dead   4 lost\n"));
     free(text);
 }
 

@@ -88,11 +88,14 @@ int presence_of(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_
     return look(txn, table, (group_name){stream_id, group_id}, false, false, 0, p);
 }
 
-int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner)
+int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner,
+                   bool forget)
 {
     presence p;
     int result = look(txn, table, (group_name){stream_id, group_id}, true, false, owner, &p);
-    return result == 0 && p.temporary && !p.listeners ? group_remove(txn, table, stream_id, group_id) : result;
+    return result == 0 && (p.temporary || forget) && !p.listeners
+               ? group_remove(txn, table, stream_id, group_id)
+               : result;
 }
 
 /* ---- Sweeping --------------------------------------------------------------------------------------- */

@@ -164,7 +164,8 @@ static lb_status groups_of(doctor *d, lb_slice key, found_group **first, lb_erro
         return reply_is_error_of(answers[ABOUT_STREAM], "ERR no such key")
                    ? LB_OK
                    : conn_reply_error(&d->conn, answers[ABOUT_STREAM], "asking about a stream", error);
-    for (const reply *group = reply_first(answers[ABOUT_GROUPS]); status == LB_OK && group; group = group->next) {
+    for (const reply *group = reply_first(answers[ABOUT_GROUPS]); status == LB_OK && group;
+         group = group->next) {
         found_group *g = arena_alloc(&d->report.memory, sizeof *g);
         if (!g)
             return lb_error_set(error, LB_NO_MEMORY, "out of memory for groups");

@@ -6,8 +6,8 @@
 #include <lightbus/log.h>
 #include <stdlib.h>
 
-/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. What is gone from
- * the stream stays as it is, for reclaim.c to count: since Redis 7 XCLAIM forgets it. */
+/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. What is
+ * gone from the stream stays as it is, for reclaim.c to count: since Redis 7 XCLAIM forgets it. */
 static const char touch_script[] =
     "local ours = {} "
     "for i = 4, #ARGV do "

@@ -581,39 +581,18 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
     return LB_OK;
 }
 
-static void forget_groups(listener *l)
-{
-    lb_error error = {0};
-    int64_t deadline = clock_in_ms(CLOSE_MS);
-    conn *c = control_lock(l->w.owner, deadline, &error);
-    lb_status status = LB_TRANSPORT;
-    if (c) {
-        for (size_t i = 0; i < l->stream_count; i++) {
-            command_of(&c->out, "XGROUP", "DESTROY", l->streams[i].key, l->group, NULL);
-            command_begin(&c->out, 3);
-            command_str(&c->out, "HDEL");
-            command_prefixed(&c->out, l->streams[i].key, slice_of(LOST_SUFFIX));
-            command_str(&c->out, l->group);
-        }
-        status = conn_exchange(c, 2 * l->stream_count, "removing a consumer group", deadline, NULL, &error);
-        control_unlock(l->w.owner);
-    }
-    if (status != LB_OK)
-        lb_log(LB_LOG_WARNING, "the group %s is still there: %s", l->group, error.message);
-}
-
 static void listener_unlisten(void *self, bool forget)
 {
     listener *l = self;
     lb_error error = {0};
     if (!l)
         return;
-    if (forget)
-        forget_groups(l);
-    else if (listener_flush(l, clock_in_ms(CLOSE_MS), &error) != LB_OK)
+    if (listener_flush(l, clock_in_ms(CLOSE_MS), &error) != LB_OK)
         lb_log(LB_LOG_WARNING, "%s: acknowledgements were not sent, their events will come again: %s", l->group,
                error.message);
-    wakeable_free(&l->w);
+    wakeable_free(&l->w); /* and with it a read that is outstanding */
+    if (forget)
+        groups_forget(l);
     free_listener(l);
 }
 

@@ -77,6 +77,8 @@ bool since_id(const char *since, char out[ENTRY_ID_TEXT]);
 lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error);
 /* After NOGROUP: from the last id known (S18). */
 lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error);
+/* Removes the groups of a listener that is closed, unless others listen in them. */
+void groups_forget(const listener *l);
 
 /* listener.c */
 /* Adds the entries of a stream to the batch; acknowledges those not wanted. `pending`: they were pending
@@ -103,9 +105,9 @@ lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
 lb_status find_trimmed(listener *l, stream *s, lb_error *error);
 /* A stream that may have been trimmed past the group since it was last known not to be. */
 stream *next_unsure(listener *l);
-/* How many entries are gone that the group had not read and that were not counted yet, from XINFO STREAM and the
- * group's part of XINFO GROUPS. That can only be told while the group has read none of those that are there, or
- * all of them; 0 in between. */
+/* How many entries are gone that the group had not read and that were not counted yet, from XINFO STREAM and
+ * the group's part of XINFO GROUPS. That can only be told while the group has read none of those that are
+ * there, or all of them; 0 in between. */
 int64_t stream_trimmed(const reply *about, const reply *group);
 /* Only servers since Redis 7 do: the lost ones of others are not known. */
 bool server_counts(const reply *about);

@@ -1,16 +1,16 @@
 /* Entries that were delivered before: this consumer's own of an earlier life or connection (S11), and those
  * that others have let lie past the acknowledgement timeout. Both come in pages; what is in hand is passed
- * over; what has vanished from its stream meanwhile is acknowledged, counted and logged (S16), by a script, so that
- * it is counted once. */
+ * over; what has vanished from its stream meanwhile is acknowledged, counted and logged (S16), by a script, so
+ * that it is counted once. */
 #include <lightbus/log.h>
 
 #include "listener.h"
 
 enum { CLAIM_MOST = 1000 }; /* ids that Lua hands over at once */
 
-/* KEYS: stream, lost. ARGV: group, consumer, milliseconds that they must have lain, ids... Answers: how many of them
- * were pending and are gone from the stream; how many the group has lost in all; those taken over. Since Redis 7
- * XCLAIM forgets what is gone, without a word. */
+/* KEYS: stream, lost. ARGV: group, consumer, milliseconds that they must have lain, ids... Answers: how many of
+ * them were pending and are gone from the stream; how many the group has lost in all; those taken over. Since
+ * Redis 7 XCLAIM forgets what is gone, without a word. */
 static const char claim_script[] =
     "local gone, all, there, taken = 0, 0, {}, {} "
     "for i = 4, #ARGV do "

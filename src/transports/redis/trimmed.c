@@ -1,6 +1,7 @@
-/* Entries that were trimmed or deleted before the group read them (S16). Nothing on the server tells a reader of
- * it, so it is worked out from the counters of Redis 7: when old entries are looked for, and before a stream is
- * read on that may have been trimmed since it was last read to its end. Servers before that have no counters.
+/* Entries that were trimmed or deleted before the group read them (S16). Nothing on the server tells a reader
+ * of it, so it is worked out from the counters of Redis 7: when old entries are looked for, and before a stream
+ * is read on that may have been trimmed since it was last read to its end. Servers before that have no
+ * counters.
  *
  * What was found is added to the group's field of the hash {stream}:lost and, in the same script, the group is
  * told what it has passed over: so each entry is counted once, by whichever process sees it first. */
@@ -11,8 +12,8 @@
 static const int64_t fill_us = 10; /* no sender fills a stream faster, per event */
 enum { SURE_LEAST_MS = 10, SURE_MOST_MS = 1000 };
 
-/* KEYS: stream, lost. ARGV: group, last delivered, entries read, what that should be, how many are lost. Answers
- * how many are lost in all; 0: the group has moved on, or another process was first. */
+/* KEYS: stream, lost. ARGV: group, last delivered, entries read, what that should be, how many are lost.
+ * Answers how many are lost in all; 0: the group has moved on, or another process was first. */
 static const char note_script[] =
     "for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do "
     " local f = {} "
@@ -36,7 +37,8 @@ static const reply *own_group(const listener *l, const reply *groups)
     return NULL;
 }
 
-/* Where the group stands: has it read nothing of what is there, or all of it? *next: it is given this one next. */
+/* Where the group stands: has it read nothing of what is there, or all of it? *next: it is given this one next.
+ */
 static bool reads_at_an_end(const reply *about, const reply *group, entry_id *at, bool *at_start)
 {
     const reply *first = reply_first(reply_field(about, "first-entry"));
@@ -112,10 +114,11 @@ static void tell_gap(const listener *l, stream *s, const reply *about, const rep
         !at_start || !(at.ms || at.seq) || entry_id_compare(at, s->gap_told) == 0)
         return;
     s->gap_told = at;
-    lb_log(LB_LOG_WARNING,
-           "%s: events of %s may have been trimmed before %s had read them: lost; servers before Redis 7 cannot "
-           "tell how many; see max_stream_length",
-           l->w.conn.options->place, s->key, l->group);
+    lb_log(
+        LB_LOG_WARNING,
+        "%s: events of %s may have been trimmed before %s had read them: lost; servers before Redis 7 cannot "
+        "tell how many; see max_stream_length",
+        l->w.conn.options->place, s->key, l->group);
 }
 
 lb_status find_trimmed(listener *l, stream *s, lb_error *error)
