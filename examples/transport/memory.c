@@ -321,6 +321,11 @@ static size_t take_calls(consumer *c, size_t max)
     return count;
 }
 
+static bool is_return_path(const char *path)
+{
+    return strncmp(path, "memory:", 7) == 0 && path[7];
+}
+
 static lb_status rpc_fetch(void *self, size_t max, int64_t deadline_ns, const lb_rpc_message **calls,
                            size_t *count, lb_error *error)
 {
@@ -346,7 +351,8 @@ static lb_status rpc_fetch(void *self, size_t max, int64_t deadline_ns, const lb
                                        .return_path = slice(m->path),
                                        .kwargs_count = m->count,
                                        .deadline_ns = m->deadline_ns};
-        c->calls[n].problem = batch_parse(&c->batch, m, &c->calls[n].kwargs);
+        c->calls[n].problem = is_return_path(m->path) ? batch_parse(&c->batch, m, &c->calls[n].kwargs)
+                                                      : "the call's return path leads nowhere";
     }
     *calls = c->calls;
     return LB_OK;
@@ -401,9 +407,13 @@ static lb_status result_send(void *self, void *owner, const lb_result_message *r
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < count; i++) {
         message *r = allocate(sizeof *r);
+        r->path = copy(results[i].return_path);
+        if (!is_return_path(r->path)) { /* nobody would fetch it */
+            free_messages(r);
+            continue;
+        }
         r->id = copy(results[i].id);
         r->rpc_id = copy(results[i].rpc_message_id);
-        r->path = copy(results[i].return_path);
         r->json = copy(results[i].json.size ? results[i].json : slice("null"));
         r->trace = copy(results[i].trace);
         r->error = results[i].error;

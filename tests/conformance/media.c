@@ -59,7 +59,7 @@ static bool redis_spoil_stream(void *server, const char *api_name, int n)
 {
     static const char *const entries[][8] = {
         {"x", "y"},
-        {"", ""},
+        {"", "x"},
         {"api_name", "shop", "event_name", "ordered", "id", "1", ":n", "{"},
         {"api_name", "shop", "event_name", "ordered", "id", "1", ":n", "\xff\xfe"},
         {"api_name", "shop", "event_name", "ordered", "version", "soon", ":n", "1"},

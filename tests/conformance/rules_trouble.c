@@ -36,7 +36,7 @@ static void *listen_as(const scene *s, void *instance, const char *group, const 
                                  .api_names = &api,
                                  .event_names = &event,
                                  .count = 1,
-                                 .since = "0"};
+                                 .since = "$"};
     assert_ok(s->t->listen(instance, &config, in_ms(5000), &listener, &error), &error);
     return listener;
 }
@@ -76,7 +76,7 @@ static size_t take(const scene *s, void *listener, size_t max, int ms, bool done
         int n = (int)lb_value_int(m->kwargs[0].value);
         assert_in_range(n, 0, EVENTS - 1);
         if (seen)
-            shared_add(&seen[n], 1);
+            seen[n]++;
         if (done)
             assert_ok(s->t->acknowledge(listener, &m, 1, &error), &error);
     }
@@ -91,6 +91,16 @@ static int different(const int seen[EVENTS])
     return count;
 }
 
+/* Takes as many different events; with `seen`, they are acknowledged and noted there. */
+static void take_all(const scene *s, void *listener, int count, int seen[EVENTS])
+{
+    int got[EVENTS] = {0}, *noted = seen ? seen : got;
+    int64_t end = support_now_ms() + PATIENCE_MS;
+    while (different(noted) < count && support_now_ms() < end)
+        take(s, listener, 100, 200, seen != NULL, noted);
+    assert_int_equal(different(noted), count);
+}
+
 /* A consumer that goes, kept or forgotten, leaves what it has in hand to the others of its group, and has
  * nothing to do with the groups of others. */
 static void s17_a_consumer_that_goes_drops_nothing(void **state)
@@ -103,22 +113,17 @@ static void s17_a_consumer_that_goes_drops_nothing(void **state)
         snprintf(other, sizeof other, "other-%d", forget);
         void *a = listen_as(&s, s.a, group, "a"), *b = listen_as(&s, s.b, group, "b");
         void *stranger = listen_as(&s, s.b, other, "c");
-        if (!forget)
-            fire(&s, 0, 6);
-        for (int got = 0; got < 6;)
-            got += (int)take(&s, stranger, 10, 5000, false, NULL);
-        for (int got = 0; got < 6;)
-            got += (int)take(&s, a, 10, 5000, false, NULL);
+        fire(&s, 0, 6);
+        take_all(&s, stranger, 6, NULL);
+        take_all(&s, a, 6, NULL);
+        fire(&s, 6, 12);
+        take_all(&s, b, 6, seen);
         s.t->unlisten(a, forget);
-        for (int tries = 0; different(seen) < 6 && tries < 50; tries++)
-            take(&s, b, 10, 200, true, seen);
-        assert_int_equal(different(seen), 6);
-        s.t->unlisten(b, true); /* now it goes */
+        take_all(&s, b, 12, seen);
+        s.t->unlisten(b, true); /* now the group goes */
         s.t->unlisten(stranger, false);
         stranger = listen_as(&s, s.b, other, "c");
-        for (int got = 0; got < 6;)
-            got += (int)take(&s, stranger, 10, 5000, true, theirs);
-        assert_int_equal(different(theirs), 6);
+        take_all(&s, stranger, 12, theirs);
         s.t->unlisten(stranger, false);
         scene_close(&s);
     }
@@ -159,10 +164,7 @@ static void s17_events_that_become_pending_while_consumers_go_are_kept(void **st
     wait_until(shared_get(&c.turns) > 20, PATIENCE_MS);
     shared_set(&c.stop, 1);
     pthread_join(thread, NULL);
-    int64_t end = support_now_ms() + PATIENCE_MS;
-    while (different(seen) < EVENTS && support_now_ms() < end)
-        take(&s, a, 100, 200, true, seen);
-    assert_int_equal(different(seen), EVENTS);
+    take_all(&s, a, EVENTS, seen);
     s.t->unlisten(a, false);
     scene_close(&s);
 }

@@ -500,6 +500,86 @@ static void makes_a_vanished_group_again(void **state)
     fixture_close(&f);
 }
 
+/* What a server tells of a group, as text. */
+static char *told_of_group(const char *group)
+{
+    lb_value *consumers = redis_command(server, "XINFO", "CONSUMERS", STREAM, group, NULL);
+    lb_value *pending = redis_command(server, "XPENDING", STREAM, group, NULL);
+    char *text = NULL, *names = NULL;
+    for (size_t i = 0; i < lb_value_count(consumers); i++) {
+        char *more = NULL;
+        const lb_value *c = lb_value_at(consumers, i); /* name, NAME, pending, COUNT, idle, ... */
+        assert_true(asprintf(&more, "%s%s:%lld ", names ? names : "", lb_value_str(lb_value_at(c, 1)),
+                             (long long)lb_value_int(lb_value_at(c, 3))) > 0);
+        free(names);
+        names = more;
+    }
+    char *json = lb_value_json(pending, NULL);
+    assert_true(asprintf(&text, "%s%s", names ? names : "", json) > 0);
+    free(json);
+    free(names);
+    lb_value_free(consumers);
+    lb_value_free(pending);
+    return text;
+}
+
+/* S17: a Python service's group and its consumers' pending entries stay as they are, whatever ours do: listen,
+ * take over in their own group, lose, go for good. In our group, a Python consumer that has something stays. */
+static void leaves_other_services_groups_alone(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("acknowledgement_timeout=0.05&reclaim_interval=0.05");
+    void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
+    lb_value_free(redis_command(server, "XGROUP", "CREATE", STREAM, "python-default", "$", NULL));
+    lb_value_free(redis_command(server, "XGROUP", "CREATECONSUMER", STREAM, "python-default", "idle", NULL));
+    for (int i = 0; i < 5; i++)
+        fire(&f, "e", "shop", "sold");
+    lb_value_free(redis_command(server, "XREADGROUP", "GROUP", "python-default", "quick-cat", "COUNT", "3",
+                                "STREAMS", STREAM, ">", NULL));
+    lb_value_free(redis_command(server, "XREADGROUP", "GROUP", "group", "slow-dog", "COUNT", "2", "STREAMS",
+                                STREAM, ">", NULL));
+    char *before = told_of_group("python-default");
+    assert_non_null(strstr(before, "idle:0 quick-cat:3"));
+    int seen = 0;
+    for (int i = 0; i < 50 && seen < 5; i++) { /* also what lies with slow-dog */
+        const lb_event_message *events;
+        size_t count;
+        assert_ok(f.t->event->fetch(listener, 10, in_ms(100), &events, &count, &f.error), &f.error);
+        acknowledge(&f, listener, events, count);
+        seen += (int)count;
+    }
+    assert_int_equal(seen, 5);
+    lb_value_free(redis_command(server, "XTRIM", STREAM, "MAXLEN", "1", NULL));
+    for (int i = 0; i < 3; i++)
+        fetch_events(&f, listener, 0);
+    char *ours = told_of_group("group");
+    assert_non_null(strstr(ours, "slow-dog:0"));
+    f.t->event->unlisten(listener, true);
+    char *after = told_of_group("python-default");
+    assert_string_equal(after, before);
+    free(before);
+    free(after);
+    free(ours);
+    fixture_close(&f);
+}
+
+/* S17: a temporary listener that goes while a Python consumer of its group holds an event. */
+static void a_group_stays_while_others_listen_in_it(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
+    fire(&f, "e", "shop", "sold");
+    lb_value_free(redis_command(server, "XREADGROUP", "GROUP", "group", "slow-dog", "COUNT", "2", "STREAMS",
+                                STREAM, ">", NULL));
+    f.t->event->unlisten(listener, true);
+    char *left = told_of_group("group");
+    assert_non_null(strstr(left, "slow-dog:1"));
+    assert_null(strstr(left, "p1"));
+    free(left);
+    fixture_close(&f);
+}
+
 typedef struct reader {
     fixture *f;
     void *listener;
@@ -756,6 +836,8 @@ int main(void)
         cmocka_unit_test(counts_what_was_lost_once_for_all_processes),
         cmocka_unit_test(counts_what_the_group_has_read_past),
         cmocka_unit_test(renewing_does_not_hide_what_was_trimmed),
+        cmocka_unit_test(leaves_other_services_groups_alone),
+        cmocka_unit_test(a_group_stays_while_others_listen_in_it),
         cmocka_unit_test(makes_a_vanished_group_again),
         cmocka_unit_test(a_blocked_listener_goes_on),
         cmocka_unit_test(delivers_ten_thousand_in_order),
