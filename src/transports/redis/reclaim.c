@@ -10,14 +10,17 @@ enum { CLAIM_MOST = 1000 }; /* ids that Lua hands over at once */
 
 /* KEYS: stream, lost. ARGV: group, consumer, milliseconds that they must have lain, ids... Answers: how many of
  * them were pending and are gone from the stream; how many the group has lost in all; those taken over. Since
- * Redis 7 XCLAIM forgets what is gone, without a word. */
+ * Redis 7 XCLAIM forgets what is gone, without a word. Where there is no memory to count them, they stay. */
 static const char claim_script[] =
-    "local gone, all, there, taken = 0, 0, {}, {} "
+    "local gone, all, away, there, taken = 0, 0, {}, {}, {} "
     "for i = 4, #ARGV do "
-    " if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) > 0 then there[#there + 1] = ARGV[i] "
-    " else gone = gone + redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) end "
+    " local list = #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) > 0 and there or away "
+    " list[#list + 1] = ARGV[i] "
     "end "
-    "if gone > 0 then all = redis.call('HINCRBY', KEYS[2], ARGV[1], gone) end "
+    "if #away > 0 and type(redis.pcall('HINCRBY', KEYS[2], ARGV[1], 0)) == 'number' then "
+    " gone = redis.call('XACK', KEYS[1], ARGV[1], unpack(away)) "
+    " all = redis.call('HINCRBY', KEYS[2], ARGV[1], gone) "
+    "end "
     "if #there > 0 then taken = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], unpack(there)) end "
     "return {gone, all, taken}";
 
