@@ -91,7 +91,7 @@ typedef struct lb_listen_options {
 
 #define LB_DEDUPLICATE_MOST_MS (7 * 24 * 3600 * 1000) /* a week: what is remembered takes space on the bus */
 
-#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the worker stops */
+#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the last worker that has it stops */
 
 /* Listens: `events` is "api.event", several of them with spaces or commas between, or "api.*" for all
  * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
@@ -245,15 +245,16 @@ LB_API lb_status lb_dead_letter_purge(lb_history *history, lb_error *error);
 
 /* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
  * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",
- * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream)}. `group`: this one alone
+ * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream), "lost" (trimmed or deleted
+ * before the group had read or acknowledged them; null: the transport cannot tell)}. `group`: this one alone
  * ({service_name}-{listener_name}), NULL: all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
 /* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
  * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
  * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers",
- * "dead_letters"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and blocking as
- * lb_history_open. */
+ * "dead_letters", "lost"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and
+ * blocking as lb_history_open. */
 LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",

@@ -167,6 +167,7 @@ typedef struct lb_group_lag {
                              its own; -1: not known */
     int64_t stored;       /* events that are there */
     int64_t fired;        /* since the beginning, those included that are gone; -1: not known */
+    int64_t lost;         /* trimmed or deleted before the group had read or acknowledged them; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {
@@ -202,7 +203,8 @@ typedef struct lb_event_transport {
     lb_status (*dead_letter)(void *listener, const lb_event_message *event, const char *reason,
                              lb_error *error);
     void (*interrupt)(void *listener);
-    /* `forget`: the group is not wanted any longer either. Otherwise flushes first, for at most a second. */
+    /* Flushes first, for at most a second. `forget`: the group goes too, unless others listen in it; with it
+     * what is pending. */
     void (*unlisten)(void *listener, bool forget);
     /* How long an event may stay in a consumer's hands without renew, in milliseconds. */
     int64_t (*lease_ms)(void *listener);

@@ -668,7 +668,8 @@ static lb_status listen(void *self, const lb_listener_config *config, int64_t de
     return status;
 }
 
-/* Writes the acknowledgements that wait, and takes this listener, or its groups, from the store. */
+/* Writes the acknowledgements that wait, and takes this listener from the store, and groups that are not wanted
+ * any longer. */
 static lb_status leave(listener *l, bool forget, lb_error *error)
 {
     store *s = __atomic_load_n(&l->bus->store, __ATOMIC_ACQUIRE);
@@ -680,8 +681,7 @@ static lb_status leave(listener *l, bool forget, lb_error *error)
         return status;
     int result = write_done(l, &t);
     for (const source *at = l->sources; at < l->sources + l->source_count && result == 0; at++)
-        result = forget ? group_remove(t.txn, table_of(&t), at->stream, at->group)
-                        : presence_leave(t.txn, table_of(&t), at->stream, at->group, l->owner);
+        result = presence_leave(t.txn, table_of(&t), at->stream, at->group, l->owner, forget);
     return write_end(&t, result, "closing a listener", error);
 }
 

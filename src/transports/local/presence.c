@@ -99,26 +99,37 @@ int presence_of(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_
     return look(txn, table, (group_name){stream_id, group_id}, false, false, 0, p);
 }
 
-int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner)
+int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner,
+                   bool forget)
 {
     presence p;
     int result = look(txn, table, (group_name){stream_id, group_id}, true, false, owner, &p);
-    return result == 0 && p.temporary && !p.listeners ? group_remove(txn, table, stream_id, group_id) : result;
+    return result == 0 && (p.temporary || forget) && !p.listeners
+               ? group_remove(txn, table, stream_id, group_id)
+               : result;
 }
 
 /* ---- Sweeping --------------------------------------------------------------------------------------- */
 
+/* Also how many events it had not handled: they go with it (S16). */
 static void tell(MDB_txn *txn, MDB_dbi table, group_name g, const presence *p)
 {
     group state;
+    stream s = {0};
+    int64_t pending = 0;
     key k = key_2(KEY_GROUP, g.stream, g.group);
     MDB_val kv = key_val(&k), v;
-    if (mdb_get(txn, table, &kv, &v) != 0 || v.mv_size < sizeof state)
+    if (stream_get(txn, table, g.stream, &s) != 0 ||
+        group_count_pending(txn, table, g.stream, g.group, &pending) != 0 ||
+        mdb_get(txn, table, &kv, &v) != 0 || v.mv_size < sizeof state)
         return;
-    lb_log(p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING, "the group %.*s is removed: %s",
-           (int)(v.mv_size - sizeof state), (const char *)v.mv_data + sizeof state,
-           p->temporary ? "it was temporary, and its process is gone"
-                        : "nobody listened for longer than group_ttl");
+    memcpy(&state, v.mv_data, sizeof state);
+    lb_log(
+        p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING, "the group %.*s is removed: %s; %llu events not handled",
+        (int)(v.mv_size - sizeof state), (const char *)v.mv_data + sizeof state,
+        p->temporary ? "it was temporary, and its process is gone"
+                     : "nobody listened for longer than group_ttl",
+        (unsigned long long)(s.last > state.cursor ? s.last - state.cursor : 0) + (unsigned long long)pending);
 }
 
 static int sweep_group(MDB_txn *txn, MDB_dbi table, group_name g, bool alone, int64_t idle_ms, int64_t ttl_ms)

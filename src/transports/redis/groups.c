@@ -6,6 +6,26 @@
 #include "../../base/date.h"
 #include "listener.h"
 
+/* KEYS: stream, lost. ARGV: group, consumer, milliseconds. The group goes, with what is counted of it, unless
+ * another consumer was there within that time: then what is pending has to stay (S17), and our consumer goes if
+ * it has nothing. */
+static const char forget_script[] = "local others, pending = false, 0 "
+                                    "local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]) "
+                                    "if consumers['err'] then return 0 end "
+                                    "for _, c in ipairs(consumers) do "
+                                    " local f = {} "
+                                    " for i = 1, #c, 2 do f[c[i]] = c[i + 1] end "
+                                    " if f['name'] == ARGV[2] then pending = f['pending'] "
+                                    " elseif f['idle'] < tonumber(ARGV[3]) then others = true end "
+                                    "end "
+                                    "if not others then "
+                                    " redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1]) "
+                                    " redis.call('HDEL', KEYS[2], ARGV[1]) "
+                                    "elseif pending == 0 then "
+                                    " redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) "
+                                    "end "
+                                    "return 1";
+
 bool since_id(const char *since, char out[ENTRY_ID_TEXT])
 {
     entry_id id = {0, 0};
@@ -161,4 +181,31 @@ lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error)
             s->last = (entry_id){0, 0};
     }
     return status == LB_OK ? groups_create(l, deadline_ns, error) : status;
+}
+
+void groups_forget(const listener *l)
+{
+    lb_error error = {0};
+    int64_t deadline = clock_in_ms(CLOSE_MS);
+    conn *c = control_lock(l->w.owner, deadline, &error);
+    lb_status status = LB_TRANSPORT;
+    if (c) {
+        for (const stream *s = l->streams; s < l->streams + l->stream_count; s++) {
+            command_begin(&c->out, 8);
+            command_str(&c->out, "EVAL");
+            command_str(&c->out, forget_script);
+            command_str(&c->out, "2");
+            command_str(&c->out, s->key);
+            command_prefixed(&c->out, s->key, slice_of(LOST_SUFFIX));
+            command_str(&c->out, l->group);
+            command_str(&c->out, l->consumer);
+            /* a living one reads, or renews what it has in hand, more often than that */
+            command_int(&c->out,
+                        l->w.owner->options.acknowledgement_timeout_ms + BLOCK_MOST_MS + BLOCK_MARGIN_MS);
+        }
+        status = conn_exchange(c, l->stream_count, "removing a consumer group", deadline, NULL, &error);
+        control_unlock(l->w.owner);
+    }
+    if (status != LB_OK)
+        lb_log(LB_LOG_WARNING, "the group %s is still there: %s", l->group, error.message);
 }

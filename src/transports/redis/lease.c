@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 /* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. Where this
- * consumer is not in the group, the group was made again since: what nobody has there is ours still (S18). */
+ * consumer is not in the group, the group was made again since: what nobody has there is ours still (S18). What
+ * is gone from the stream stays as it is, for reclaim.c to count: since Redis 7 XCLAIM forgets it. */
 static const char touch_script[] =
     "local ours = {} "
     "local anew "
@@ -21,7 +22,9 @@ static const char touch_script[] =
     " local id = ARGV[i] "
     " local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) "
     " if #p > 0 then "
-    "  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  if #redis.call('XRANGE', KEYS[1], id, id) > 0 then "
+    "   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  end "
     "  ours[i - 3] = 1 "
     " else "
     "  if anew == nil then anew = is_anew() end "
