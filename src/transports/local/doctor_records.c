@@ -85,10 +85,13 @@ static int tell_stream(walk *w, lb_slice name, uint64_t id)
     key prefix = key_1(KEY_GROUP, id);
     MDB_val k = key_val(&prefix), v;
     int result = stream_get(w->txn, w->table, id, &s);
-    if (result == 0 && ends_with(name, ":dead")) {
-        report_dead_letters(&w->doctor->report, (lb_slice){name.data, name.size - 5},
-                            (int64_t)(s.last + 1 - s.first), NULL);
-        return 0;
+    if (result == 0 && ends_with(name, DEAD_SUFFIX)) {
+        int64_t count;
+        result = entries_count(w->txn, w->table, id, s.first, &count);
+        if (result == 0)
+            report_dead_letters(&w->doctor->report, (lb_slice){name.data, name.size - strlen(DEAD_SUFFIX)},
+                                count);
+        return result;
     }
     w->streams++;
     if (result == 0)

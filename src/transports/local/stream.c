@@ -148,6 +148,21 @@ int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_sl
     return result;
 }
 
+int stream_take_out(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, uint64_t number)
+{
+    MDB_cursor *cursor;
+    stream s;
+    int result = stream_get(txn, table, id, &s);
+    uint64_t was_first = s.first;
+    if (result == 0)
+        result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
+    result = entries_empty(cursor, id, number, s.last, &s.first);
+    mdb_cursor_close(cursor);
+    return result == 0 && s.first != was_first ? stream_put(txn, table, id, name, &s) : result;
+}
+
 /* ---- Positions -------------------------------------------------------------------------------------- */
 
 static int entry_time(const transaction *t, uint64_t id, uint64_t number, int64_t *ms)
@@ -246,6 +261,14 @@ static int remove_within(MDB_txn *txn, MDB_dbi table, key prefix)
         result = mdb_cursor_del(cursor, 0);
     mdb_cursor_close(cursor);
     return result;
+}
+
+int group_reclaim_now(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, lb_slice name)
+{
+    group g;
+    int result = group_get(txn, table, stream_id, hash_text(name), &g);
+    g.reclaim_at_ns = RECLAIM_NOW;
+    return result ? result : group_put(txn, table, stream_id, hash_text(name), name, &g);
 }
 
 int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)

@@ -640,4 +640,6 @@ const lb_event_transport redis_events = {
     .history_fetch = history_fetch,
     .history_close = history_close,
     .lag = groups_lag,
+    .replay = history_replay,
+    .purge = history_purge,
 };
