@@ -229,6 +229,39 @@ static void errors_have_their_class(void **state)
     }
 }
 
+static const char *say_numbers_without_bounds(int n, char *const *words, void *data)
+{
+    (void)data;
+    if (is(words[0], "INFO"))
+        return "$159\r\nredis_version:99999999999.99999999999.0\r\nused_memory:9223372036854775807\r\n"
+               "maxmemory:-5\r\nmaxclients:9223372036854775807\r\nconnected_clients:"
+               "9223372036854775807\r\n\r\n";
+    if (is(words[0], "TIME"))
+        return "*2\r\n$19\r\n9223372036854775807\r\n$19\r\n9223372036854775807\r\n";
+    if (is(words[0], "CONFIG") && n > 2 && is(words[2], "client-output-buffer-limit"))
+        return "*2\r\n$1\r\nx\r\n$46\r\nnormal 9223372036854775807 9223372036854775807\r\n";
+    return is(words[0], "PING") ? "+PONG\r\n" : NULL;
+}
+
+static void note_finding(const lb_finding *finding, void *data)
+{
+    int *warnings = data;
+    *warnings += finding->level == LB_FINDING_WARNING;
+}
+
+/* S32: the sanitizers see an overflow. */
+static void the_doctor_bears_numbers_without_bounds(void **state)
+{
+    (void)state;
+    fake_redis *fake = fake_redis_start(say_numbers_without_bounds, NULL);
+    fixture f = fixture_on(fake->url);
+    int warnings = 0;
+    assert_true(f.t->diagnose(f.self, 5000, note_finding, &warnings));
+    assert_true(warnings > 0); /* the clock, for one */
+    fixture_close(&f);
+    fake_redis_stop(fake);
+}
+
 /* ---- Deadlines -------------------------------------------------------------------------------------- */
 
 static const char *no_word_on_set(int n, char *const *words, void *data)
@@ -361,6 +394,7 @@ int main(void)
         cmocka_unit_test(a_push_without_an_answer_may_have_been_taken),
         cmocka_unit_test(a_busy_server_is_asked_again_to_unblock),
         cmocka_unit_test(errors_have_their_class),
+        cmocka_unit_test(the_doctor_bears_numbers_without_bounds),
         cmocka_unit_test(a_command_does_not_wait_past_its_deadline_for_that_of_another),
         cmocka_unit_test(six_tells_by_nil_of_a_claimed_event_that_is_gone),
         cmocka_unit_test(six_does_not_count_how_far_a_group_is_behind),
