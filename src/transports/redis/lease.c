@@ -98,9 +98,14 @@ static lb_status touch(listener *l, const lb_event_message *const *events, size_
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
                       lb_error *error)
 {
-    lb_status status = touch(self, events, count, 0, lost, error);
-    for (size_t i = 0; i < count; i++)
+    listener *l = self;
+    entry_id id;
+    lb_status status = touch(l, events, count, 0, lost, error);
+    for (size_t i = 0; i < count; i++) {
         lost[i] = status == LB_OK && !lost[i];
+        if (lost[i] && find_entry(l, events[i], &id)) /* it may come back from whoever took it over */
+            drop_from_hand(l, &l->streams[events[i]->source], id);
+    }
     return status;
 }
 
