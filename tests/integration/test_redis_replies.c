@@ -144,6 +144,28 @@ static void a_call_that_came_before_the_connection_broke_is_given_out(void **sta
     fake_redis_stop(fake);
 }
 
+static const char *hang_up_after_a_result(int n, char *const *words, void *data)
+{
+    (void)data;
+    if (n > 1 && is(words[0], "COMMAND"))
+        return "*2\r\n*-1\r\n*-1\r\n";
+    if (is(words[0], "BRPOP"))
+        return "*2\r\n$7\r\nresults\r\n$75\r\n"
+               "{\"metadata\":{\"id\":\"r\",\"rpc_message_id\":\"call-1\"},\"kwargs\":{\"result\":1}}    \r\n";
+    return is(words[0], "RPOP") ? fake_hang_up : NULL;
+}
+
+/* The same for results. */
+static void a_result_that_came_before_the_connection_broke_is_given_out(void **state)
+{
+    (void)state;
+    fake_redis *fake = fake_redis_start(hang_up_after_a_result, NULL);
+    fixture f = fixture_on(fake->url);
+    assert_slice(fetch_results(&f, 1)->rpc_message_id, "call-1");
+    fixture_close(&f);
+    fake_redis_stop(fake);
+}
+
 static const char *hang_up_at_the_push(int n, char *const *words, void *data)
 {
     (void)n, (void)data;
@@ -391,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_number_is_no_name_of_a_queue),
         cmocka_unit_test(a_result_that_was_refused_unheard_is_sent_again),
         cmocka_unit_test(a_call_that_came_before_the_connection_broke_is_given_out),
+        cmocka_unit_test(a_result_that_came_before_the_connection_broke_is_given_out),
         cmocka_unit_test(a_push_without_an_answer_may_have_been_taken),
         cmocka_unit_test(a_busy_server_is_asked_again_to_unblock),
         cmocka_unit_test(errors_have_their_class),
