@@ -123,6 +123,7 @@ void caller_close(caller *c)
 /* What was in flight is the parent's; see after_fork in redis.c. */
 void caller_after_fork(caller *c)
 {
+    leave_memory_of(c, sizeof *c);
     close(c->wake_fd);
     conn_abandon(&c->a);
     conn_abandon(&c->b);
