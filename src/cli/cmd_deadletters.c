@@ -78,6 +78,13 @@ static lb_history *open_id(const dead_letters *d, const char *id, lb_error *erro
     return h;
 }
 
+/* Prints an error, and returns the exit code. */
+static int trouble(const dead_letters *d, const lb_error *error)
+{
+    return error->status == LB_INVALID_NAME ? usage_error(d->in, "--event: %s", error->message)
+                                            : failure(d->in, error);
+}
+
 /* ---- Show ------------------------------------------------------------------------------------------- */
 
 /* Those of this id: streams number their letters on their own. */
@@ -107,7 +114,7 @@ static int show(dead_letters *d, char *const *ids, size_t count)
     for (size_t i = 0; i < count; i++) {
         lb_error error = {0};
         if (show_id(d, &p, ids[i], &error) != LB_OK)
-            code = failure(d->in, &error);
+            code = trouble(d, &error);
     }
     buffer_free(&p.out);
     return finish_output(d->in) == CLI_OK ? code : CLI_FAILURE;
@@ -118,7 +125,7 @@ static int list(dead_letters *d, char *const *ids, size_t count)
     lb_error error = {0};
     (void)ids;
     (void)count;
-    return dead_letters_list(d, &error) == LB_OK ? finish_output(d->in) : failure(d->in, &error);
+    return dead_letters_list(d, &error) == LB_OK ? finish_output(d->in) : trouble(d, &error);
 }
 
 /* ---- Replay and purge ------------------------------------------------------------------------------- */
@@ -242,6 +249,8 @@ static int confirm(const work *w)
 static int summarize(work *w, lb_status status, const lb_error *error)
 {
     clear_progress(w);
+    if (status == LB_INVALID_NAME)
+        return trouble(w->d, error);
     printf("%zu %s", w->done, w->purge ? "purged" : "replayed");
     if (w->failed)
         printf(", %zu not", w->failed);
@@ -260,7 +269,7 @@ static int act_on(dead_letters *d, bool purge, char *const *ids, size_t count)
     if (d->in->all) {
         dead_survey survey;
         if (dead_letters_survey(d, &survey, &error) != LB_OK)
-            return failure(d->in, &error);
+            return trouble(d, &error);
         w.all = survey.count;
         int code = confirm(&w);
         if (code != CLI_OK)
@@ -375,14 +384,14 @@ static const flag flags[] = {
     {"older-than", "AGE", "only what lies there for so long: 30m, 12h, 7d", SLOT(older_than), 0, false},
     {"all", NULL, "all of them: replay, purge", SLOT(all), 0, false},
     {"yes", NULL, "does not ask whether all are meant", SLOT(yes), 'y', false},
-    {"fire-again", NULL, "replay: events gone from their stream are fired anew", SLOT(fire_again), 0, false},
+    {"fire-again", NULL, "replay: fire events anew that are gone", SLOT(fire_again), 0, false},
     {"json", NULL, "a line of JSON each: list, show", SLOT(json), 0, false},
     {0},
 };
 
 const command cmd_deadletters = {
     .name = "deadletters",
-    .summary = "Lists, shows, replays or purges events that listeners gave up.",
+    .summary = "Lists, shows, replays or purges what listeners gave up.",
     .arguments = "list | show | replay | purge [ID ...]",
     .details = "An event that a listener rejects, or fails at too often, is put aside with the\n"
                "reason. list says which there are, show all that is known of them. replay\n"

@@ -129,7 +129,10 @@ static void list_chooses(void **state)
     DO("XADD", STREAM ":dead", "*", "id", "new");
     LETTERS(0, "no api_name", "list", "--json");
     LISTS("123", "--older-than", "1d");
-    LETTERS(1, "malformed", "list", "--event", "shop");
+    LETTERS(2, "--event: expected \"api.name\", got \"shop\"", "list", "--event", "shop");
+    LETTERS(2, "--event: expected", "show", "1700000000001-0", "--event", "shop");
+    LETTERS(2, "--event: expected", "purge", "1700000000001-0", "--event", "shop");
+    LETTERS(2, "--event: expected", "purge", "--all", "--event", "shop");
 }
 
 static void show_tells_everything(void **state)
@@ -451,6 +454,7 @@ static void the_whole_way_on_a_local_bus(void **state)
     assert_ok(lb_stop(bus, DEADLINE_MS, &error), &error);
     lb_close(bus);
     RUN(&local, 0, "There are no dead letters.", "deadletters", "list");
+    RUN(&local, 0, "{\"name\":\"shop.*:dead\",\"length\":0,", "local", "info");
     cli_close(&local);
 }
 

@@ -51,7 +51,6 @@ static bool event_of(lb_slice name, lb_slice api_name, lb_slice *event)
 static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name, bool dead,
                           bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
 {
-    static const size_t suffix = sizeof DEAD_SUFFIX - 1;
     MDB_cursor *cursor;
     key prefix = key_make(KEY_STREAM, NULL, 0);
     MDB_val k = key_val(&prefix), v;
@@ -61,10 +60,8 @@ static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name, bool d
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix);
          more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        lb_slice event = {"*", 1}, name = stream_name_of(&v);
-        lb_slice living = {name.data, name.size > suffix ? name.size - suffix : 0};
-        bool is_dead = name.data && memcmp(name.data + living.size, DEAD_SUFFIX, name.size - living.size) == 0;
-        if (!name.data || is_dead != dead)
+        lb_slice event = {"*", 1}, name = stream_name_of(&v), living;
+        if (!name.data || stream_is_dead(name, &living) != dead)
             continue;
         if ((slice_is(api_name, "*") || event_of(dead ? living : name, api_name, &event)) &&
             !found(name, event, data))

@@ -117,6 +117,13 @@ lb_slice stream_name_of(const MDB_val *v)
     return (lb_slice){(const char *)v->mv_data + sizeof(stream_record), v->mv_size - sizeof(stream_record)};
 }
 
+bool stream_is_dead(lb_slice name, lb_slice *living)
+{
+    static const size_t suffix = sizeof DEAD_SUFFIX - 1;
+    *living = (lb_slice){name.data, name.size > suffix ? name.size - suffix : 0};
+    return living->size && memcmp(name.data + living->size, DEAD_SUFFIX, suffix) == 0;
+}
+
 /* What is trimmed is trimmed in blocks, and not at each fire. */
 static uint64_t slack_of(uint64_t most) { return most / 10 < 1000 ? most / 10 : 1000; }
 

@@ -45,6 +45,8 @@ typedef struct pending {
 /* All return 0, MDB_NOTFOUND, or what went wrong. A stream that is not there yet is empty. */
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s);
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s);
+/* Whether it is the name of a stream that holds the dead letters of `*living`. */
+bool stream_is_dead(lb_slice name, lb_slice *living);
 /* The name in its record; data NULL: damaged. */
 lb_slice stream_name_of(const MDB_val *v);
 /* Appends records, each with its size in front, and removes entries from the front until about `most` are left
