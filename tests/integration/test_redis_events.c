@@ -881,6 +881,29 @@ static void a_full_server_still_delivers_after_a_reconnect(void **state)
     fixture_close(&f);
 }
 
+/* S10: an event that was taken over is not in hand any longer, so that it can be taken back from the dead. */
+static void what_was_lost_can_come_back(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("acknowledgement_timeout=0.1&reclaim_interval=0.05");
+    bool lost = false;
+    void *first = listen_as(&f, "g", "a", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    lb_event_message event = fetch_events(&f, first, 1)[0];
+    const lb_event_message *in_hand = &event;
+    char id[48];
+    snprintf(id, sizeof id, "%.*s", (int)event.native_id.size, event.native_id.data);
+    event.native_id = slice(id);
+    void *second = listen_as(&f, "g", "b", "shop.sold", "$");
+    fetch_events(&f, second, 1);
+    assert_ok(f.t->event->renew(first, &in_hand, 1, &lost, &f.error), &f.error);
+    assert_true(lost);
+    f.t->event->unlisten(second, false);
+    assert_slice(fetch_events(&f, first, 1)->id, "1");
+    f.t->event->unlisten(first, false);
+    fixture_close(&f);
+}
+
 /* S21: however long others may keep theirs. */
 static void gives_back_at_once_with_a_timeout_of_days(void **state)
 {
@@ -931,6 +954,7 @@ int main(void)
         cmocka_unit_test(what_is_in_hand_survives_a_group_that_is_set_back),
         cmocka_unit_test(a_full_server_still_delivers_after_a_reconnect),
         cmocka_unit_test(gives_back_at_once_with_a_timeout_of_days),
+        cmocka_unit_test(what_was_lost_can_come_back),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);
