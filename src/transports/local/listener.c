@@ -172,13 +172,17 @@ static int take_pending(listener *l, source *s, group *g, bool own, size_t max, 
 {
     enum { MOST = 256 };
     claim list[MOST];
-    size_t room = max > l->batch_count ? max - l->batch_count : 0, count;
+    size_t room = max > l->batch_count ? max - l->batch_count : 0, count, i;
     int64_t next_ns, until = lease_until(l);
     int result = collect(l, s, own, cursor, list, room < MOST ? room : MOST, &count, &next_ns);
-    for (size_t i = 0; i < count && result == 0; i++)
+    for (i = 0; i < count && result == 0 && !batch_full(l, max); i++)
         result = take_over(l, s, g, t, list[i].number, list[i].deliveries, until);
     if (result)
         return result;
+    if (i < count) { /* these are large: the rest is for the next batch */
+        next_ns = RECLAIM_NOW;
+        s->own_after = own ? list[i].number - 1 : s->own_after;
+    }
     if (own) {
         s->own = next_ns == RECLAIM_NOW;
         next_ns = g->reclaim_at_ns;
