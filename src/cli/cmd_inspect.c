@@ -7,7 +7,6 @@
 #include "../base/json.h"
 #include "../base/map.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,9 +222,8 @@ static void clear_progress(inspection *i)
 
 static void flush_output(inspection *i)
 {
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && !i->write_error)
-        i->write_error = errno ? errno : EIO;
+    if (!i->write_error)
+        i->write_error = output_flush();
     i->unflushed = false;
     i->flush_at = clock_now() + FLUSH_MS * CLOCK_MS;
 }
@@ -241,11 +239,10 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
         return LB_OK;
     clear_progress(i);
-    errno = 0;
     if (!inspect_print(&i->printer, i->history, event))
         return no_memory(error);
     if (ferror(stdout))
-        i->write_error = errno ? errno : EIO;
+        flush_output(i);
     i->printed++;
     if (i->left != UINT64_MAX)
         i->left--;
@@ -315,16 +312,13 @@ static lb_status go_through(inspection *i, lb_error *error)
         }
         clear_progress(i);
         flush_output(i);
-        if (!i->in->follow)
+        if (!i->in->follow || !output_has_reader())
             break;
         nap(LOOK_AGAIN_MS);
     }
     clear_progress(i);
     flush_output(i);
-    if (i->write_error && i->write_error != EPIPE && status == LB_OK)
-        status =
-            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(i->write_error));
-    return status;
+    return status == LB_OK ? output_status(i->write_error, error) : status;
 }
 
 static int inspect(inspection *i)
