@@ -110,6 +110,8 @@ lb_bus *cli_open(const invocation *in, lb_options options);
 /* The same with the error in *error, and nothing printed. */
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
 
+/* Everybody may read the command line of a process: overwrites the password of a URL in argv (S33). */
+void cli_hide_password(const char *url);
 /* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
  * them later: from copies in `memory`. */
 void cli_hide_passwords(invocation *in, arena *memory);

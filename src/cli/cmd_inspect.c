@@ -1,6 +1,7 @@
 /* lightbus inspect: prints stored events, filtered as they come. They are read page by page in the order of
  * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
  * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. */
+#include "arguments.h"
 #include "inspect.h"
 
 #include "../base/clock.h"
@@ -78,26 +79,12 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 static lb_status no_api(const inspection *i, lb_error *error)
 {
-    buffer names = {0};
-    char text[HINT_SIZE];
-    suggestion s = suggestion_for(slice_of(i->in->api ? i->in->api : ""));
-    lb_value_iterator it = lb_value_iterate(i->schemas);
-    while (lb_value_next(&it)) {
-        suggestion_consider(&s, slice_of(it.name));
-        buffer_printf(&names, "%s%s", names.size ? ", " : "", it.name);
-    }
-    const char *known = buffer_text(&names);
-    lb_status status;
-    if (!i->in->api)
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
-    else if (s.best.size)
-        status =
-            lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus%s", i->in->api, hint(&s, text));
-    else
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus; there are: %.300s",
-                              i->in->api, known && *known ? known : "none");
-    buffer_free(&names);
-    return status;
+    const char *api = i->in->api;
+    char what[256];
+    if (!api)
+        return lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
+    snprintf(what, sizeof what, "no API \"%s\" is on the bus", api);
+    return target_unknown(error, LB_UNKNOWN_API, what, api, i->schemas);
 }
 
 /* The events to read of APIs that are not read yet, as lb_history_open takes them; none: there are no such
@@ -321,6 +308,15 @@ static lb_status go_through(inspection *i, lb_error *error)
     return status == LB_OK ? output_status(i->write_error, error) : status;
 }
 
+/* Of --from, --to or --native-id: the error begins with "from:" or "to:". */
+static int wrong_place(const invocation *in, const lb_error *error)
+{
+    const char *colon = strchr(error->message, ':');
+    if (in->native_id && colon)
+        return usage_error(in, "--native-id%s", colon);
+    return usage_error(in, "--%s", error->message);
+}
+
 static int inspect(inspection *i)
 {
     lb_error error = {0};
@@ -333,6 +329,8 @@ static int inspect(inspection *i)
     if (i->in->follow)
         catch_signals();
     lb_status status = open_first(i, &error);
+    if (status == LB_CONFIG)
+        return wrong_place(i->in, &error);
     if (status == LB_OK)
         status = go_through(i, &error);
     if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)

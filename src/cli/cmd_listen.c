@@ -56,13 +56,9 @@ static lb_status note_unknown(const invocation *in, lb_bus *bus, lb_error *error
     lb_status status = lb_schema_dump(bus, &schemas, error);
 
     for (size_t i = 0; status == LB_OK && i < in->count; i++) {
-        const lb_value *member;
         lb_error why = {0};
-        target t;
         if (strpbrk(in->arguments[i], ", ") || /* several in one word */
-            target_split(&memory, in->arguments[i], &t, &why) != LB_OK ||
-            target_find(schemas, &t, "events", &member, &why) == LB_OK ||
-            (strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
+            target_find_events(&memory, schemas, in->arguments[i], &why) == LB_OK)
             continue;
         fprintf(stderr, "%s %s: at present ", in->program, in->command->name);
         print_safe(stderr, why.message);
@@ -91,6 +87,8 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
     else
         status = lb_listen(bus, events.data, listener_name, print_event, p, &options, &error);
     buffer_free(&events);
+    if (status == LB_INVALID_NAME)
+        return usage_error(in, "%s", error.message);
     if (status == LB_OK)
         status = lb_every(bus, &look, stop_without_reader, NULL, &error);
     if (status == LB_OK)
@@ -99,6 +97,8 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
         fprintf(stderr, "Listening. Ctrl-C ends it.\n");
     if (status == LB_OK)
         status = lb_run(bus, LB_RUN_SIGNALS, &error);
+    if (status == LB_CONFIG && strncmp(error.message, "since:", 6) == 0)
+        return usage_error(in, "--%s", error.message);
     if (status == LB_OK)
         status = output_status(p->write_error, &error);
     return status == LB_OK ? CLI_OK : failure(in, &error);

@@ -40,11 +40,13 @@ static void note_signal(int number)
         ended = 1;
 }
 
+/* What was ignored at the start stays so: nohup, or a shell's "&". */
 static void catch_signal(int number)
 {
-    struct sigaction action = {.sa_handler = note_signal};
+    struct sigaction action = {.sa_handler = note_signal}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(number, &action, NULL);
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
 }
 
 /* Blocked but while waiting, so that none comes between a look at the flags and the wait. */

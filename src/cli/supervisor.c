@@ -61,7 +61,7 @@ typedef struct supervisor {
     int count;
     pid_t pid;
     int signals, ready[2]; /* descriptors */
-    sigset_t child_mask;    /* the signals that are blocked in them */
+    sigset_t child_mask;   /* the signals that are blocked in them */
     unsigned generation;   /* of the program that is to run; 0: none yet */
     program program;
     char *service, *process; /* names of the workers */
