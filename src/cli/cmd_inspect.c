@@ -331,6 +331,8 @@ static int inspect(inspection *i)
     lb_status status = open_first(i, &error);
     if (status == LB_CONFIG)
         return wrong_place(i->in, &error);
+    if (status == LB_INVALID_NAME)
+        return usage_error(i->in, "%s", error.message);
     if (status == LB_OK)
         status = go_through(i, &error);
     if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)

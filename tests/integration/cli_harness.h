@@ -74,6 +74,17 @@ static inline void cli_ends(program *p, int code, const char *part)
 }
 #define RUN(c, code, part, ...) cli_ends(START((c), __VA_ARGS__), (code), (part))
 
+/* Checks that it ends well, and what it printed, exactly. */
+static inline void cli_prints(program *p, const char *text)
+{
+    int code = program_wait(p, DEADLINE_MS);
+
+    if (code != 0)
+        fail_msg("exit code %d; its output: %s", code, p->text);
+    assert_string_equal(p->text, text);
+    program_free(p);
+}
+
 /* Starts the service in tests/integration/cli_service, and waits until it is ready. */
 static inline program *cli_service(const cli *c)
 {
