@@ -85,6 +85,23 @@ static inline void cli_prints(program *p, const char *text)
     program_free(p);
 }
 
+/* Checks that the list of processes does not show that text (S33). */
+static inline void cli_hides(pid_t pid, const char *text)
+{
+    char path[64], line[4096] = "";
+    FILE *file;
+    size_t size;
+
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    size = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    assert_true(size > 0);
+    for (const char *word = line; word < line + size; word += strlen(word) + 1)
+        assert_null(strstr(word, text));
+}
+
 /* Starts the service in tests/integration/cli_service, and waits until it is ready. */
 static inline program *cli_service(const cli *c)
 {

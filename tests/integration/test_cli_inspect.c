@@ -346,7 +346,7 @@ static void shows_what_was_kept_when_the_bus_has_lost_it(void **state)
     RUN(&own, 0, "\"casting\":{\"username\":{\"type\":\"str\",\"value\":\"adam\"}", "inspect", "-c", "-j",
         "username=adam", "-C");
     RUN(&own, 0, "\"validation\":\"auth.login: ", "inspect", "-c", "-n", "1700000000004-0", "-d");
-    RUN(&own, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
+    RUN(&own, 2, "--from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
         "noon");
     RUN(&own, 1, "no API \"nobody\" is on the bus", "inspect", "-c", "-a", "nobody");
     RUN(&own, 1, "nothing is kept of this bus", "inspect", "-c", "--url", "redis://127.0.0.1:1/0");

@@ -103,6 +103,10 @@ static void cflags_and_cc_are_heeded(void **state)
     program_expect(p, "API defined", DEADLINE_MS);
     program_expect(p, "Ready.", DEADLINE_MS);
     cli_stop(p);
+    write_file(c.folder, "bus.c", MODULE("anew"));
+    p = cli_start(&c, "CC= ", words); /* as if it were not set */
+    program_expect(p, "Ready.", DEADLINE_MS);
+    cli_stop(p);
     p = cli_start(&c, "CC=no-such-compiler", words);
     cli_ends(p, 1, "cannot run \"no-such-compiler\"");
 }
