@@ -436,7 +436,8 @@ static void one_of_the_former_that_fails_is_replaced(void **state)
     cli_stop(p);
 }
 
-/* "stty tostop" stops processes in the background that write to the terminal, and the compiler is there. */
+/* "stty tostop" stops processes in the background that write to the terminal, and the compiler is there. (An
+ * interactive shell gives programs the signals as they should be.) */
 static void the_compiler_may_write_to_the_terminal(void **state)
 {
     char command[300];
@@ -444,9 +445,11 @@ static void the_compiler_may_write_to_the_terminal(void **state)
 
     (void)state;
     write_service(1, "");
-    snprintf(command, sizeof command, "stty tostop; exec '%s' run --reload", LIGHTBUS_PROGRAM);
-    t = terminal_open(80, 24, (const char *const[]){"sh", "-c", command, NULL},
-                      (const char *const[]){c.url, c.cache, c.home, NULL}, c.folder);
+    snprintf(command, sizeof command, "stty tostop; '%s' run --reload", LIGHTBUS_PROGRAM);
+    t = terminal_open(80, 24, (const char *const[]){"bash", "--norc", "-i", NULL},
+                      (const char *const[]){c.url, c.cache, c.home, "PS1=$ ", NULL}, c.folder);
+    terminal_wait_last_line(t, "$", DEADLINE_MS);
+    terminal_line(t, command);
     terminal_wait_for(t, "Ready.", DEADLINE_MS);
     write_file(c.folder, "bus.c", "#error it is broken\n");
     terminal_wait_for(t, "it is broken", DEADLINE_MS);
@@ -454,7 +457,8 @@ static void the_compiler_may_write_to_the_terminal(void **state)
     write_service(2, "");
     wait_for_version(2);
     terminal_key(t, "C-c");
-    assert_int_equal(terminal_wait_exit(t, DEADLINE_MS), 0);
+    terminal_wait_for(t, "Lightbus has stopped.", DEADLINE_MS);
+    terminal_wait_last_line(t, "$", DEADLINE_MS);
     terminal_close(t);
 }
 
