@@ -52,6 +52,17 @@ static inline program *cli_start(const cli *c, const char *setting, const char *
 }
 #define START(c, ...) cli_start((c), NULL, (const char *const[]){__VA_ARGS__, NULL})
 
+/* In a child process: what a service that is a binary of its own runs. */
+static inline int cli_own_main(cli *c, char **argv, lb_setup_fn setup)
+{
+    int argc = 0;
+
+    while (argv[argc])
+        argc++;
+    putenv(c->url);
+    return lb_main(argc, argv, setup);
+}
+
 static inline void assert_contains(const char *text, const char *part)
 {
     if (!text || !strstr(text, part))

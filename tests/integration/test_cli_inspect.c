@@ -1,10 +1,8 @@
 /* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 #include "terminal.h"
 
 #include <poll.h>
-
-static cli c;
 
 /* ---- What is stored --------------------------------------------------------------------------------- */
 
@@ -31,20 +29,6 @@ static void store(const char *native_id, const char *api, const char *event, con
     snprintf(id, sizeof id, "id-%s", native_id);
     lb_value_free(redis_command(c.redis, "XADD", stream, native_id, "id", id, "api_name", api, "event_name",
                                 event, "version", version, field, json, NULL));
-}
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
 }
 
 static int fill(void **state)

@@ -439,16 +439,7 @@ static lb_status own_setup(lb_bus *bus, lb_error *error)
     return lb_register(bus, &api, NULL, error);
 }
 
-static int own_main(void *data)
-{
-    char **argv = data;
-    int argc = 0;
-
-    while (argv[argc])
-        argc++;
-    putenv(c.url);
-    return lb_main(argc, argv, own_setup);
-}
+static int own_main(void *argv) { return cli_own_main(&c, argv, own_setup); }
 
 static void a_binary_of_its_own_has_workers(void **state)
 {

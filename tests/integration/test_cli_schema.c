@@ -1,24 +1,8 @@
 /* lightbus dumpschema, schema check and run --schema. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
-
-static cli c;
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
-}
 
 #define SERVICE(signature)                                                                                     \
     "#include <lightbus.h>\n"                                                                                  \
