@@ -64,7 +64,7 @@ static bool walk(completer *c)
         char byte = c->text[at];
         if (byte == '#' || byte == '\0')
             return false;
-        if (byte == '"' || byte == '\'') {
+        if (shell_is_quote(byte)) {
             size_t end = shell_string_end(c->text, c->size, at);
             if (end > c->size) {
                 c->string = at;
