@@ -215,6 +215,9 @@ static void a_cache_that_others_can_enter_is_refused(void **state)
     assert_int_equal(chmod(path, 0755), 0);
     write_file(c.folder, "bus.c", MODULE("shop"));
     RUN(&c, 1, "is open to others; expected mode 0700", "run");
+    snprintf(path, sizeof path, "rm -r '%s/cache/lightbus' && ln -s . '%s/cache/lightbus'", c.folder, c.folder);
+    assert_int_equal(system(path), 0);
+    RUN(&c, 1, "is a symbolic link; expected a folder", "run");
 }
 
 /* ---- Serving ---------------------------------------------------------------------------------------- */
