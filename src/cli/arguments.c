@@ -241,13 +241,13 @@ lb_status target_find(const lb_value *schemas, const target *t, const char *half
     char what[256];
 
     if (!api) {
-        snprintf(what, sizeof what, "no API \"%s\" is on the bus", t->api);
+        snprintf(what, sizeof what, "no API \"%.100s\" is on the bus", t->api);
         return target_unknown(error, LB_UNKNOWN_API, what, t->api, schemas);
     }
     *member = lb_value_get(members, t->member);
     if (*member)
         return LB_OK;
-    snprintf(what, sizeof what, "the API \"%s\" has no %s \"%s\"", t->api, rpcs ? "procedure" : "event",
+    snprintf(what, sizeof what, "the API \"%.80s\" has no %s \"%.80s\"", t->api, rpcs ? "procedure" : "event",
              t->member);
     if (lb_value_get(lb_value_get(api, rpcs ? "events" : "rpcs"), t->member))
         return lb_error_set(error, LB_UNKNOWN_MEMBER, "%s; it is %s", what, rpcs ? "an event" : "a procedure");

@@ -86,7 +86,7 @@ static lb_status no_api(const inspection *i, lb_error *error)
     char what[256];
     if (!api)
         return lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
-    snprintf(what, sizeof what, "no API \"%s\" is on the bus", api);
+    snprintf(what, sizeof what, "no API \"%.100s\" is on the bus", api);
     return target_unknown(error, LB_UNKNOWN_API, what, api, i->schemas);
 }
 
