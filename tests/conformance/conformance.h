@@ -8,7 +8,8 @@
 
 #include "worker.h"
 
-enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2 }; /* what a medium does not have */
+/* what a medium does not have; deadlines: a call that arrives does not say how long its caller waits */
+enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_DEADLINES = 4 };
 
 /* Something that a transport works on: a server, a folder. */
 typedef struct medium_kind {
@@ -58,9 +59,11 @@ static inline bool is(lb_slice s, const char *text)
 
 int run_rpc_rules(void);
 int run_event_rules(void);
+int run_copy_rules(const medium_kind *kind);
 int run_history_rules(void);
 int run_dead_letter_rules(void);
 int run_other_rules(void);
+int run_handler_rules(void);
 int run_process_rules(void);
 
 #endif

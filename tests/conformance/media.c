@@ -44,7 +44,7 @@ static void *memory_start(char url[256])
 static void memory_stop(void *nothing) { (void)nothing; }
 
 const medium_kind media[] = {
-    {"redis", &redis_transport, redis_start, redis_stop, 0},
+    {"redis", &redis_transport, redis_start, redis_stop, NO_DEADLINES},
     {"local", &local_transport, local_start, local_stop, 0},
     {"semaphore", &local_transport, semaphore_start, local_stop, 0},
     {"memory", &memory_transport, memory_start, memory_stop, NO_PROCESSES | NO_QUEUE_LIMIT},
