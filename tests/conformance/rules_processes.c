@@ -290,10 +290,7 @@ static void a_waiting_worker_uses_no_cpu(void **state)
     shared *s = shared_memory(sizeof *s);
     role r = {s, 1};
     pid_t serving = start_worker(m, "", &r);
-    sleep_ms(300);
-    int64_t before = process_cpu_ms(serving);
-    sleep_ms(2000);
-    assert_true(process_cpu_ms(serving) - before <= 50);
+    expect_idle(serving, 2000, 50);
     worker_stop(serving);
 }
 
