@@ -109,10 +109,11 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
 /* Serves on threads of its own, and returns when the worker is ready: connected, schemas published,
  * consumer groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers and tasks end,
- * sends what is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever these do, but
- * for hooks at after_worker_stopped: LB_OK; LB_TIMEOUT when one still ran (call it again); or the failure that
- * had ended the worker before, such as that of a task, or of a listener with LB_ON_ERROR_SHUTDOWN. Not from a
- * handler; lb_stop_request is: it makes lb_run return, and does not wait (any thread, signal handlers too). */
+ * sends what is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever these do, and
+ * what hooks at after_worker_stopped call and fire ends by then too: LB_OK; LB_TIMEOUT when one still ran (call
+ * it again); or the failure that had ended the worker before, such as that of a task, or of a listener with
+ * LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does not wait (any
+ * thread, signal handlers too). */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);

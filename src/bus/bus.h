@@ -354,7 +354,7 @@ bool rpc_threads_start(lb_bus *bus); /* worker.lock is held */
 /* An RPC handler's thread is about to wait in a call of its own: another one may be needed. */
 void rpc_thread_waits(lb_bus *bus);
 void rpc_thread_goes_on(lb_bus *bus);
-int64_t handler_deadline(void); /* of the request that this thread handles, or LB_FOREVER */
+int64_t handler_deadline(void); /* of the request that this thread handles, of lb_stop, or LB_FOREVER */
 
 bool listener_start(listener *l); /* worker.lock is held */
 void listener_join(listener *l);
@@ -368,6 +368,9 @@ void listener_describe(const listener *l, buffer *out);
 void worker_init(struct worker *w);
 void worker_free(lb_bus *bus);
 bool worker_stopping(lb_bus *bus);
+/* By when what hooks at after_worker_stopped call, fire and publish on this thread must end; else LB_FOREVER.
+ */
+int64_t worker_stop_deadline(void);
 bool worker_spawn(lb_bus *bus, pthread_t *thread, void *(*body)(void *),
                   void *argument);                                      /* worker.lock is held */
 void worker_ready(lb_bus *bus);                                         /* a thread is */

@@ -569,19 +569,20 @@ static bool set_batch(listener *l, const lb_event_message *events, size_t count)
 static void give_back(listener *l)
 {
     lb_error error = {0};
+    lb_status status = LB_OK; /* after a failure the acknowledgement timeout does it */
     pthread_mutex_lock(&l->lock);
-    for (size_t i = l->position; i < l->batch_count; i++) {
+    for (size_t i = l->position; i < l->batch_count && status == LB_OK; i++) {
         const lb_event_message *e = &l->batch[i];
-        if (!l->lost[i] && transport(l)->give_back(l->handle, &e, 1, &error) != LB_OK)
-            break; /* the acknowledgement timeout does it then */
+        if (!l->lost[i])
+            status = transport(l)->give_back(l->handle, &e, 1, &error);
     }
     l->batch_count = 0;
     while (l->retries) {
         held *h = l->retries;
         const lb_event_message *e = &h->event;
         l->retries = h->next;
-        if (!h->lost)
-            transport(l)->give_back(l->handle, &e, 1, &error);
+        if (!h->lost && status == LB_OK)
+            status = transport(l)->give_back(l->handle, &e, 1, &error);
         held_free(h);
     }
     l->retry_count = 0;

@@ -37,6 +37,7 @@ typedef struct invocation {
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
+    const char *cache, *cache_only;                                       /* and where they are */
     const char *interval, *once;                                          /* top */
 } invocation;
 

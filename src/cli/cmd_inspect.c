@@ -1,7 +1,9 @@
 /* lightbus inspect: prints stored events, filtered as they come. They are read page by page in the order of
  * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
- * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. */
+ * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. What is read
+ * is kept with --cache; with --cache-only the cache is opened in the bus's place. */
 #include "inspect.h"
+#include "inspect_cache.h"
 
 #include "../base/clock.h"
 #include "../base/json.h"
@@ -22,9 +24,10 @@ typedef struct inspection {
     map apis;               /* names of those that are read */
     lb_history **histories; /* of those there at the start; then one for each time that more appeared */
     size_t history_count, turn;
-    lb_history *history; /* the one that gave the present event */
-    int64_t apis_at;     /* when to look for more */
-    char started_at[32]; /* a native id: what "$" is to an API that appears later */
+    lb_history *history;  /* the one that gave the present event */
+    inspect_cache *cache; /* NULL: nothing is kept */
+    int64_t apis_at;      /* when to look for more */
+    char started_at[32];  /* a native id: what "$" is to an API that appears later */
     arena memory;
     inspect_filter filter;
     inspect_printer printer;
@@ -157,7 +160,10 @@ static lb_status open_history(inspection *i, const char *from, lb_error *error)
         return status;
     lb_value_free(i->schemas);
     i->printer.schemas = i->schemas = schemas;
-    status = choose_events(i, &events, error);
+    if (i->cache)
+        status = inspect_cache_keep_schemas(i->cache, schemas, error);
+    if (status == LB_OK)
+        status = choose_events(i, &events, error);
     if (status == LB_OK && events.size)
         status = add_history(i, events.data, from, error);
     if (status == LB_OK && !mark_chosen(i))
@@ -236,6 +242,11 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     int64_t now = clock_now();
     i->seen++;
     show_progress(i, now);
+    if (i->cache) {
+        lb_status status = inspect_cache_keep(i->cache, event, lb_history_problem(i->history), error);
+        if (status != LB_OK)
+            return status;
+    }
     if (i->unflushed && now >= i->flush_at)
         flush_output(i);
     if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
@@ -317,14 +328,32 @@ static lb_status go_through(inspection *i, lb_error *error)
         flush_output(i);
         if (!i->in->follow)
             break;
+        if (i->cache)
+            status = inspect_cache_flush(i->cache, error);
         nap(LOOK_AGAIN_MS);
     }
     clear_progress(i);
     flush_output(i);
+    if (i->cache && status == LB_OK)
+        status = inspect_cache_flush(i->cache, error);
     if (i->write_error && i->write_error != EPIPE && status == LB_OK)
         status =
             lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(i->write_error));
     return status;
+}
+
+/* In the place of the bus, and whatever is configured. */
+static lb_status open_cache(inspection *i, lb_error *error)
+{
+    const char *url = inspect_cache_url(&i->memory, lb_url(i->bus), error);
+    lb_close(i->bus);
+    i->bus = NULL;
+    if (!url)
+        return error->status;
+    unsetenv("LIGHTBUS_CONFIG");
+    i->bus =
+        lb_open(&(lb_options){.url = url, .service_name = "lightbus", .log_level = lb_log_get_level()}, error);
+    return i->bus ? LB_OK : error->status;
 }
 
 static int inspect(inspection *i)
@@ -333,6 +362,10 @@ static int inspect(inspection *i)
     i->bus = cli_open(i->in, (lb_options){.service_name = "lightbus"});
     if (!i->bus)
         return CLI_FAILURE;
+    if (i->in->cache_only && open_cache(i, &error) != LB_OK)
+        return failure(i->in, &error);
+    if (i->in->cache && !(i->cache = inspect_cache_open(lb_url(i->bus), &error)))
+        return failure(i->in, &error);
     int code = set_up_without_serving(i->in, i->bus);
     if (code != CLI_OK)
         return code;
@@ -358,6 +391,9 @@ static lb_status read_flags(inspection *i, lb_error *error)
     if (in->events_count && !flags_count(in->events_count, &i->left))
         return lb_error_set(error, LB_USAGE, "--count: expected a whole number above 0, got \"%s\"",
                             in->events_count);
+    if (in->cache_only && (in->cache || in->follow))
+        return lb_error_set(error, LB_USAGE, "give --cache-only or --%s, not both",
+                            in->cache ? "cache" : "follow");
     if (in->native_id && (in->from || in->to))
         return lb_error_set(error, LB_USAGE, "give --native-id or --from and --to, not both");
     if (in->from && strcmp(in->from, "$") == 0 && !in->follow)
@@ -389,6 +425,7 @@ static int inspect_command(invocation *in)
     for (size_t n = 0; n < i.history_count; n++)
         lb_history_close(i.histories[n]);
     free(i.histories);
+    inspect_cache_close(i.cache);
     map_free(&i.apis);
     lb_value_free(i.schemas);
     lb_close(i.bus);
@@ -414,7 +451,15 @@ static const flag flags[] = {
     {"count", "N", "end after N events shown", SLOT(events_count), 0, false},
     {"follow", NULL, "oldest first, then go on with new ones", SLOT(follow), 'f', false},
     {"validate", NULL, "check them against the schema", SLOT(validate), 'd', false},
+    {"cache", NULL, "keep what is read for --cache-only", SLOT(cache), 0, false},
+    {"cache-only", NULL, "show what --cache has kept, without the bus", SLOT(cache_only), 'c', false},
     {"show-casting", NULL, "show what a listener would get", SLOT(show_casting), 'C', false},
+    {0},
+};
+
+static const term files[] = {
+    {"~/.cache/lightbus/inspect-*", "what --cache keeps, a folder for each bus; may be removed at any time",
+     false},
     {0},
 };
 
@@ -428,6 +473,7 @@ const command cmd_inspect = {
                "  lightbus inspect --api auth --event 'user_*' --count 10 --format human\n"
                "  lightbus inspect --json-path 'items[*].price>=100' | jq .id\n"
                "  lightbus inspect --follow --from '$' --validate\n",
+    .files = files,
     .flags = flags,
     .run = inspect_command,
 };

@@ -55,7 +55,6 @@ static const struct {
     char letter;
     const char *why;
 } gone[] = {
-    {"inspect", "cache-only", 'c', "there is no cache; events are read from the bus each time"},
     {"version", "pyproject", 0, "there is no pyproject.toml; the version is that of the library"},
     {"version", "docs", 0, "there is one version, that of the library"},
 };

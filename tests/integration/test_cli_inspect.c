@@ -312,6 +312,102 @@ static void broken_events(void **state)
     RUN(&c, 0, "    problem       username: ", "inspect", "-n", "1700000000006-0", "-F", "human", "-d", "-C");
 }
 
+/* ---- The cache -------------------------------------------------------------------------------------- */
+
+/* The same bus with a cache of its own. */
+static cli with_cache(const char *name)
+{
+    cli own = c;
+    snprintf(own.cache, sizeof own.cache, "XDG_CACHE_HOME=%.100s/%s", c.folder, name);
+    return own;
+}
+#define SHOWS_OF(own, digits, ...) shows(START((own), "inspect", __VA_ARGS__), (digits))
+
+static void shows_what_was_kept_when_the_bus_has_lost_it(void **state)
+{
+    (void)state;
+    cli own = with_cache("kept");
+    RUN(&own, 1, "nothing is kept of this bus: lightbus inspect --cache keeps what it reads", "inspect",
+        "--cache-only");
+    SHOWS_OF(&own, "4321", "--cache");
+    SHOWS_OF(&own, "4321", "--cache");
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    SHOWS_OF(&own, "4321", "--cache-only");
+    SHOWS_OF(&own, "1234", "-c", "--oldest-first");
+    SHOWS_OF(&own, "43", "-c", "--count", "2");
+    SHOWS_OF(&own, "31", "-c", "-e", "user_*");
+    SHOWS_OF(&own, "2", "-c", "-a", "shop.*");
+    SHOWS_OF(&own, "3", "-c", "-n", "1700000000003-0");
+    SHOWS_OF(&own, "3", "-c", "-i", "id-1700000000003-0");
+    SHOWS_OF(&own, "32", "-c", "--from", "1700000000002", "--to", "2023-11-14T22:13:20.003Z");
+    SHOWS_OF(&own, "23", "-c", "--from", "1700000000002-0", "--to", "1700000000003", "--oldest-first");
+    SHOWS_OF(&own, "", "-c", "--to", "2023-01-01");
+    SHOWS_OF(&own, "4", "-c", "-v", ">2");
+    SHOWS_OF(&own, "1", "-c", "-j", "username=adam");
+    RUN(&own, 0, "\"casting\":{\"username\":{\"type\":\"str\",\"value\":\"adam\"}", "inspect", "-c", "-j",
+        "username=adam", "-C");
+    RUN(&own, 0, "\"validation\":\"auth.login: ", "inspect", "-c", "-n", "1700000000004-0", "-d");
+    RUN(&own, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
+        "noon");
+    RUN(&own, 1, "no API \"nobody\" is on the bus", "inspect", "-c", "-a", "nobody");
+    RUN(&own, 1, "nothing is kept of this bus", "inspect", "-c", "--url", "redis://127.0.0.1:1/0");
+}
+
+/* What is read in parts is put together in the order of time; APIs whose services are gone stay. */
+static void keeps_what_is_read_and_adds_to_it(void **state)
+{
+    (void)state;
+    cli own = with_cache("added");
+    SHOWS_OF(&own, "4", "--cache", "--count", "1");
+    SHOWS_OF(&own, "4", "-c");
+    SHOWS_OF(&own, "2", "--cache", "-a", "shop.orders");
+    SHOWS_OF(&own, "42", "-c");
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    publish("auth", EVENT("user_left", USERNAME));
+    store("1700000000006-0", "auth", "user_left", "1", ":username", "{oops");
+    store("1700000000007-0", "auth", "user_left", "1", ":username", "\"\\u001b[31mzoë\"");
+    SHOWS_OF(&own, "76", "--cache");
+    SHOWS_OF(&own, "7642", "--cache-only");
+    RUN(&own, 0, "\"problem\":\"username: ", "inspect", "-c", "-n", "1700000000006-0");
+    RUN(&own, 0, "\":username\":\"\\\"\\\\u001b[31mzoë\\\"\"", "inspect", "-c", "-n", "1700000000007-0");
+}
+
+static void follows_and_keeps(void **state)
+{
+    (void)state;
+    cli own = with_cache("followed");
+    program *p = START(&own, "inspect", "--cache", "--follow");
+    program_expect(p, "1700000000004-0", DEADLINE_MS);
+    store("1700000000008-0", "auth", "login", "1", ":username", "\"x\"");
+    program_expect(p, "1700000000008-0", DEADLINE_MS);
+    child_kill(p->pid, SIGTERM);
+    cli_ends(p, 0, "1700000000001-0");
+    SHOWS_OF(&own, "84321", "-c");
+}
+
+/* A damaged cache is an error, and no crash. */
+static void refuses_a_damaged_cache(void **state)
+{
+    (void)state;
+    char command[600];
+    cli own = with_cache("damaged");
+    SHOWS_OF(&own, "4321", "--cache");
+    snprintf(command, sizeof command,
+             "for f in %s/damaged/lightbus/inspect-*/data.mdb; do echo nonsense >$f; done", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "the cache cannot be opened", "inspect", "--cache-only");
+    RUN(&own, 1, "the cache cannot be opened", "inspect", "--cache");
+    own = with_cache("cut");
+    SHOWS_OF(&own, "4321", "--cache");
+    snprintf(command, sizeof command, "truncate -s 12K %s/cut/lightbus/inspect-*/data.mdb", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "the cache cannot be opened: it has been cut short: remove it", "inspect", "--cache-only");
+    RUN(&own, 1, "the cache cannot be opened: it has been cut short: remove it", "inspect", "--cache");
+    snprintf(command, sizeof command, "chmod 0755 %s/cut/lightbus", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "is open to others; expected mode 0700", "inspect", "--cache-only");
+}
+
 /* ---- Wrong usage ------------------------------------------------------------------------------------ */
 
 static void wrong_usage(void **state)
@@ -320,9 +416,8 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "unexpected argument \"auth\"", "inspect", "auth");
     RUN(&c, 2, "--format: expected json, pretty or human, got \"jsn\"; did you mean \"json\"?", "inspect", "-F",
         "jsn");
-    RUN(&c, 2, "--cache-only: there is no cache; events are read from the bus each time", "inspect",
-        "--cache-only");
-    RUN(&c, 2, "-c: there is no cache", "inspect", "-c");
+    RUN(&c, 2, "give --cache-only or --follow, not both", "inspect", "-c", "-f");
+    RUN(&c, 2, "give --cache-only or --cache, not both", "inspect", "--cache-only", "--cache");
     RUN(&c, 2, "--version: expected a number, maybe after one of", "inspect", "-v", "new");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", ">");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", "99999999999");
@@ -594,6 +689,10 @@ int main(void)
         TEST(validated),
         TEST(cast),
         TEST(broken_events),
+        TEST(shows_what_was_kept_when_the_bus_has_lost_it),
+        TEST(keeps_what_is_read_and_adds_to_it),
+        TEST(follows_and_keeps),
+        TEST(refuses_a_damaged_cache),
         TEST(wrong_usage),
         TEST(follows_until_a_signal),
         TEST(follows_what_is_new),

@@ -319,14 +319,16 @@ lb_status local_consumer_open(void *self, const char *const *api_names, size_t c
     c->count = count;
     c->names = calloc(count + 1, sizeof *c->names);
     c->apis = calloc(count + 1, sizeof *c->apis);
-    bool ok = c->names && c->apis;
+    uint64_t *words = calloc(count + 1, sizeof *words);
+    bool ok = c->names && c->apis && words;
     for (size_t i = 0; i < count && ok; i++) {
         c->apis[i] = hash_text(slice_of(api_names[i]));
+        words[i] = wake_some_of(c->apis[i]);
         ok = (c->names[i] = strdup(api_names[i])) != NULL;
     }
-    if (ok && count == 0)
-        c->apis[0] = unique_number(); /* what nobody sends to */
-    if (!ok || !wake_set_init(&c->wake, c->apis, count ? count : 1)) {
+    ok = ok && wake_set_init(&c->wake, words, count ? count : 1); /* without an API: what nobody sends to */
+    free(words);
+    if (!ok) {
         free_consumer(c);
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
     }

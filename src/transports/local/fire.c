@@ -182,7 +182,7 @@ lb_status local_fire(void *self, lb_event_message *const *events, size_t count, 
             store_durable(s) ? append_together(&b, s, deadline_ns, error) : append(&b, s, deadline_ns, error);
     for (size_t i = 0; i < b.run_count && status == LB_OK; i++)
         if (b.runs[i].size)
-            wake_up(s->wake, b.runs[i].stream, WAKE_ALL);
+            wake_up(s->wake, wake_all_of(b.runs[i].stream), WAKE_ALL);
     if (status == LB_OK)
         status = give_ids(&b, error);
     buffer_free(&b.names);

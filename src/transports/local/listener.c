@@ -518,7 +518,7 @@ static lb_status take_config(listener *l, const lb_listener_config *config, lb_e
              copy_slice(&l->event_names[i], config->event_names[i]) && add_source(l, i);
     }
     for (size_t i = 0; i < l->source_count; i++)
-        words[i] = l->sources[i].stream;
+        words[i] = wake_all_of(l->sources[i].stream);
     ok = ok && wake_set_init(&l->wake, words, l->source_count);
     free(words);
     return ok ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory");

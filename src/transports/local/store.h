@@ -24,7 +24,7 @@
 #include "url.h"
 #include "wake.h"
 
-enum { STORE_FORMAT = 2, WAKE_FORMAT = 2 }; /* of the databases, of the mapped file */
+enum { STORE_FORMAT = 2, WAKE_FORMAT = 3 }; /* of the databases, of the mapped file */
 typedef enum store_part { STORE_EVENTS, STORE_CALLS } store_part;
 enum { STORE_PARTS = 2 };
 #define STORE_RESERVE (UINT64_C(1) << 20) /* bytes kept for those who take away */

@@ -70,20 +70,26 @@ static void new_path(caller *c)
     c->key = c->path + strlen(RETURN_SCHEME);
 }
 
-caller *caller_open(redis *r, lb_error *error)
+static void caller_init(caller *c, redis *r)
 {
-    caller *c = calloc(1, sizeof *c);
-    if (!c || (c->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
-        lb_error_set(error, LB_NO_MEMORY, "no memory or no descriptor for a transport");
-        free(c);
-        return NULL;
-    }
-    c->redis = r;
+    *c = (caller){.redis = r, .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->b_lock, NULL);
     conn_init(&c->a, &r->options, &r->features, r->tls, c->wake_fd);
     conn_init(&c->b, &r->options, &r->features, r->tls, -1);
     new_path(c);
+}
+
+caller *caller_open(redis *r, lb_error *error)
+{
+    caller *c = calloc(1, sizeof *c);
+    if (c)
+        caller_init(c, r);
+    if (!c || c->wake_fd < 0) {
+        lb_error_set(error, LB_NO_MEMORY, "no memory or no descriptor for a transport");
+        free(c);
+        return NULL;
+    }
     return c;
 }
 
@@ -113,21 +119,13 @@ void caller_close(caller *c)
     free(c);
 }
 
+/* What was in flight is the parent's; see after_fork in redis.c. */
 void caller_after_fork(caller *c)
 {
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_mutex_init(&c->b_lock, NULL);
-    conn_drop(&c->a);
-    conn_drop(&c->b);
-    push_clear(&c->pending); /* those are the parent's */
-    push_clear(&c->in_flight);
-    push_clear(&c->urgent);
-    free_refusals(c->refused);
-    c->refused = NULL;
-    c->pop_replies = c->pop_index = 0;
     close(c->wake_fd);
-    c->wake_fd = c->a.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    new_path(c);
+    conn_abandon(&c->a);
+    conn_abandon(&c->b);
+    caller_init(c, c->redis);
 }
 
 lb_slice caller_return_path(void *self) { return slice_of(caller_of(self)->path); }

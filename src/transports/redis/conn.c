@@ -41,6 +41,23 @@ void conn_init(conn *c, const redis_options *options, server_features *features,
     *c = (conn){.options = options, .features = features, .tls = tls, .fd = -1, .wake_fd = wake_fd};
 }
 
+/* In this order: the child of a fork in between must not close what another thread has opened since. */
+static void close_socket(conn *c)
+{
+    int fd = c->fd;
+    __atomic_store_n(&c->fd, -1, __ATOMIC_RELEASE);
+    if (fd >= 0)
+        close(fd);
+}
+
+void conn_abandon(conn *c)
+{
+    unsigned serial = c->serial; /* the next connection is none of those before */
+    close_socket(c);
+    conn_init(c, c->options, c->features, c->tls, c->wake_fd);
+    c->serial = serial;
+}
+
 void conn_drop(conn *c)
 {
     if (c->ssl) {
@@ -48,9 +65,7 @@ void conn_drop(conn *c)
         SSL_free(c->ssl);
         c->ssl = NULL;
     }
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
+    close_socket(c);
     c->client_id = 0;
     c->expected = 0;
     c->unfit = false;
@@ -306,10 +321,8 @@ static int connect_address(conn *c, const struct sockaddr *address, socklen_t si
             setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment) != 0)
             number = errno;
     }
-    if (number) {
-        close(c->fd);
-        c->fd = -1;
-    }
+    if (number)
+        close_socket(c);
     return number;
 }
 

@@ -38,6 +38,9 @@ typedef struct conn {
 void conn_init(conn *c, const redis_options *options, server_features *features, SSL_CTX *tls, int wake_fd);
 void conn_close(conn *c); /* and frees what it holds */
 void conn_drop(conn *c);  /* without a word to the server; the next conn_ready connects again */
+/* In a forked child, of a connection that a thread of the parent may have been using: all that it holds but the
+ * descriptor is left as it is, and made anew. */
+void conn_abandon(conn *c);
 
 /* Connects if it must, also when the connection has died while it was idle. Only while no reply is outstanding.
  * Everything in `out` was lost with the old connection: fill it afterwards. */
