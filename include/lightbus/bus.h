@@ -189,6 +189,7 @@ typedef struct lb_history_options {
 } lb_history_options;
 
 #define LB_HISTORY_OLDEST_FIRST 1u /* default: newest first */
+#define LB_HISTORY_DEAD_LETTERS 2u /* events that listeners have given up, and not the streams themselves */
 
 /* Reads the events that the bus has stored, whoever has handled them, without any effect on listeners. `events`
  * is as for lb_listen. Several APIs are merged in the order of time. Memory stays flat, whatever is stored.
@@ -211,6 +212,25 @@ LB_API const char *lb_history_problem(const lb_history *history);
  * LB_INVALID_ARGUMENTS; LB_MALFORMED for one with a problem. */
 LB_API lb_status lb_history_check(lb_history *history, bool *known, lb_error *error);
 LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
+
+/* Dead letters (S13) are a history with LB_HISTORY_DEAD_LETTERS: each event is one that a listener's group has
+ * given up, with lb_event_dead_... and the deliveries that it had; in the order of when they were put aside,
+ * which the bounds, ids of letters or times, are about. `events` may be NULL: all that there are, also of APIs
+ * that nobody serves. One that cannot be understood has its raw fields as arguments, as far as the transport
+ * has any.
+ *
+ * lb_dead_letter_replay takes the one last given from the dead letters and has its group handle the event
+ * again, as one that is new to it: both or neither. No other group gets it. On Redis the group looks for it
+ * after reclaim_interval. LB_GONE: the letter was replayed or purged by somebody else, or the event is gone
+ * from its stream (max_stream_length), or nobody has been that group for so long that it is gone. With
+ * LB_REPLAY_FIRE, an event that is gone from its stream is fired anew under its own id: all groups get it, also
+ * those that have handled it. LB_MALFORMED: the letter does not tell whose it is, or cannot be fired.
+ * lb_dead_letter_purge removes the one last given, also when it is gone by now. Both wait at most
+ * rpc_timeout_ms. LB_TRANSPORT: it may have happened or not; LB_ACCESS; LB_USAGE: none was given, or it is no
+ * dead letter. */
+LB_API lb_status lb_dead_letter_replay(lb_history *history, unsigned flags, lb_error *error);
+LB_API lb_status lb_dead_letter_purge(lb_history *history, lb_error *error);
+#define LB_REPLAY_FIRE 1u
 
 /* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
  * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",

@@ -63,6 +63,13 @@ typedef struct lb_result_message {
     const char *problem;     /* received: the reason for `status`, or why the result cannot be understood */
 } lb_result_message;
 
+/* Where an event lies that a group gave up: among the dead letters of its stream. */
+typedef struct lb_dead_letter {
+    lb_slice id; /* of the letter, the medium's own; begins with milliseconds as a native id does */
+    lb_slice group, consumer; /* that gave it up; empty: the letter does not tell */
+    lb_slice reason;
+} lb_dead_letter;
+
 typedef struct lb_event_message {
     lb_slice id;
     lb_slice api_name;
@@ -75,6 +82,7 @@ typedef struct lb_event_message {
     int deliveries;      /* received: how often it was delivered, this time included */
     lb_status status;    /* set by `send`, per event */
     const char *problem; /* set by `send` for a failed one; received: why it cannot be understood */
+    const lb_dead_letter *dead; /* of a history of dead letters; else NULL */
 } lb_event_message;
 
 typedef struct lb_rpc_transport {
@@ -129,14 +137,16 @@ typedef struct lb_listener_config {
                           with one that was killed */
 } lb_listener_config;
 
-/* Which stored events are wanted, and in which order. */
+/* Which stored events are wanted, and in which order. Of dead letters, the time is that at which they were put
+ * aside, and their own ids are the bounds. */
 typedef struct lb_history_config {
     const lb_slice *api_names; /* pairs of API and event; "*" for all events of the API */
     const lb_slice *event_names;
-    size_t count;
+    size_t count;          /* 0: of dead letters, those of all streams */
     const char *from, *to; /* the first and the last in time, both included: a native id or ISO 8601; NULL: no
                               bound. `from` may be "$": what is fired from now on */
     bool oldest_first;
+    bool dead_letters; /* these, not the streams themselves */
 } lb_history_config;
 
 /* How many dead letters of a stream are looked through to tell whose they are. */
@@ -195,7 +205,9 @@ typedef struct lb_event_transport {
                          lb_error *error);
     /* The next events in the order of time, up to about `max`, valid until the next history_fetch. With *end
      * there are no more at present; oldest first, a later call finds those that came meanwhile. LB_OK with
-     * *count == 0 and not *end: none of those looked at was wanted. After a failure it goes on where it was. */
+     * *count == 0 and not *end: none of those looked at was wanted. After a failure it goes on where it was.
+     * Of a dead letter, `deliveries` and `native_id` are those of the event when it was given up; one that
+     * cannot be understood has the raw fields of the medium, if it has any, as arguments that are texts. */
     lb_status (*history_fetch)(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
                                size_t *count, bool *end, lb_error *error);
     void (*history_close)(void *history);
@@ -204,6 +216,16 @@ typedef struct lb_event_transport {
     lb_status (*lag)(void *self, lb_slice api_name, lb_slice event_name,
                      void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                      lb_error *error);
+    /* Takes a dead letter that this history gave out from where it lies and gives its event back to the group
+     * that gave it up, and to no other, as one that was not delivered yet: both or neither. If somebody of the
+     * group has the event by now, it stays as it is. With `fire`, an event that its stream does not hold any
+     * longer is fired anew, under its own id, for all groups. LB_GONE: the letter is not there any more, the
+     * event is gone from its stream, or the group from the bus. LB_MALFORMED: the letter does not tell of which
+     * group or event it is. */
+    lb_status (*replay)(void *history, const lb_event_message *letter, bool fire, int64_t deadline_ns,
+                        lb_error *error);
+    /* Removes a dead letter; LB_OK also when it is not there any more. */
+    lb_status (*purge)(void *history, const lb_event_message *letter, int64_t deadline_ns, lb_error *error);
 } lb_event_transport;
 
 typedef struct lb_schema_transport {

@@ -1,7 +1,6 @@
 /* Byte buffer. See buffer.h. */
 #include "buffer.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -98,6 +97,34 @@ size_t utf8_sequence(const unsigned char *at, size_t left)
         (c == 0xF4 && at[1] > 0x8F))
         return 0;
     return length;
+}
+
+/* Takes off a character at the end that is not all there. */
+static void trim(char *text)
+{
+    size_t size = strlen(text), start = size;
+    while (start && size - start < 3 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
+        start--;
+    if (!start)
+        return;
+    unsigned char c = (unsigned char)text[--start];
+    size_t whole = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+    if (size - start < whole)
+        text[start] = '\0';
+}
+
+void text_vprintf(char *out, size_t size, const char *format, va_list args)
+{
+    vsnprintf(out, size, format, args);
+    trim(out);
+}
+
+void text_printf(char *out, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_vprintf(out, size, format, args);
+    va_end(args);
 }
 
 static bool plain(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }

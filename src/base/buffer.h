@@ -1,8 +1,9 @@
-/* Byte buffer: grows at its end. Invariant: when an allocation fails, `failed` is set, the buffer stays as it
- * was, and later appends do nothing: check once, at the end. */
+/* Byte buffer: grows at its end. Invariant: when an allocation fails, `failed` is set, and what did not fit is
+ * missing, whatever is appended later: check once, at the end. */
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,10 @@ void buffer_printf(buffer *b, const char *format, ...) __attribute__((format(pri
 bool buffer_json_string(buffer *b, const char *data, size_t size);
 /* The length of the well-formed UTF-8 sequence at `at`, of `left` bytes, 0 if there is none. */
 size_t utf8_sequence(const unsigned char *at, size_t left);
+/* vsnprintf that cuts no character of UTF-8 in two. */
+void text_vprintf(char *out, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+void text_printf(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* NUL-terminates (the NUL is not counted) and returns the text; NULL after a failure. */
 char *buffer_text(buffer *b);
 /* Empties it; gives the memory back when it holds more than `keep` bytes. */

@@ -2,8 +2,9 @@
 #include <lightbus/error.h>
 #include <lightbus/version.h>
 
-#include <stdarg.h>
 #include <stdio.h>
+
+#include "buffer.h"
 
 const char *lb_status_name(lb_status status)
 {
@@ -40,7 +41,7 @@ lb_status lb_error_set(lb_error *error, lb_status status, const char *format, ..
     snprintf(error->type, sizeof error->type, "%s", lb_status_name(status));
     va_list args;
     va_start(args, format);
-    vsnprintf(error->message, sizeof error->message, format, args);
+    text_vprintf(error->message, sizeof error->message, format, args);
     va_end(args);
     return status;
 }

@@ -138,11 +138,11 @@ void report_group(report *r, const group_facts *g)
     tell_left_behind(r, g);
 }
 
-void report_dead_letters(report *r, lb_slice stream, int64_t count, const char *look)
+void report_dead_letters(report *r, lb_slice stream, int64_t count)
 {
     if (count > 0)
-        report_tell(r, LB_FINDING_WARNING, look, "%.*s: %lld event%s failed for good", TEXT(stream),
-                    (long long)count, count == 1 ? "" : "s");
+        report_tell(r, LB_FINDING_WARNING, "lightbus deadletters list", "%.*s: %lld event%s failed for good",
+                    TEXT(stream), (long long)count, count == 1 ? "" : "s");
 }
 
 /* ---- Texts ------------------------------------------------------------------------------------------ */

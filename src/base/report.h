@@ -43,8 +43,8 @@ typedef struct group_facts {
     const char *remove;   /* the command that removes the group; NULL: there is none */
 } group_facts;
 void report_group(report *r, const group_facts *g);
-/* Events of a stream in the dead letters; `look`: a command that shows them. */
-void report_dead_letters(report *r, lb_slice stream, int64_t count, const char *look);
+/* Events of a stream in the dead letters. */
+void report_dead_letters(report *r, lb_slice stream, int64_t count);
 /* Is the group's service name one that was made up at the start of a process, as "swift-otter-412"? */
 bool is_random_group(lb_slice group);
 

@@ -14,7 +14,7 @@
  *
  * Locks, in the order in which they may be taken: worker.lock, listener.lock, client.lock, fires.lock,
  * schemas.lock. None is held while a handler or a callback runs, nor while a transport function does, but for
- * schemas.loading (its functions), listener.lock (renew, give_back, interrupt) and worker.lock (interrupt). */
+ * listener.lock (renew, give_back, interrupt) and worker.lock (interrupt). */
 #ifndef BUS_BUS_H
 #define BUS_BUS_H
 
@@ -46,9 +46,13 @@ struct schemas {
     map remote;        /* API name -> api_schema */
     local_api **order; /* of registration */
     size_t count;
-    pthread_mutex_t loading; /* held around the transport's schema functions */
-    int64_t loaded_at;       /* 0: never; atomic */
-    int64_t announce_at;     /* when a process without a worker publishes its schemas (again); atomic */
+    pthread_mutex_t gate; /* to the transport's schema functions: schemas_enter */
+    pthread_cond_t left;
+    bool entered;
+    int64_t loaded_at;   /* 0: never; atomic */
+    int64_t looked_at;   /* the same, also of a load that failed; atomic */
+    lb_error failure;    /* of the last load, or LB_OK; for the one who has entered */
+    int64_t announce_at; /* when a process without a worker publishes its schemas (again); atomic */
 };
 
 /* A call or a fire in flight. It belongs to whoever began it, or, with a callback, to the bus. */
@@ -106,7 +110,7 @@ struct client {
     pending_queue queue;
     bool sending;          /* a thread is in rpc->send or rpc->withdraw */
     bool fetching;         /* a thread is in result->fetch: the leader */
-    int64_t nothing_at_ns; /* when a fetch came back with nothing last */
+    int64_t nothing_at_ns; /* when somebody last looked for results and found none */
     pthread_cond_t send_free;
     struct waiting { /* threads in lb_call_end that could lead */
         pthread_cond_t wake;
@@ -175,7 +179,13 @@ struct worker {
     pthread_mutex_t lock;
     pthread_t timer;
     pthread_cond_t changed; /* any field below, and threads that end */
-    enum { WORKER_STOPPED, WORKER_STARTING, WORKER_RUNNING, WORKER_STOPPING } state;
+    enum {
+        WORKER_STOPPED,
+        WORKER_PREPARING, /* lb_start runs hooks and publishes schemas: it has no threads yet */
+        WORKER_STARTING,
+        WORKER_RUNNING,
+        WORKER_STOPPING
+    } state;
     bool stopping;       /* atomic; what loops look at */
     size_t threads;      /* that have not ended, the timer included */
     size_t not_ready;    /* of those */
@@ -186,7 +196,8 @@ struct worker {
     listener **listeners;
     size_t listener_count;
     task *tasks;                  /* list */
-    int stop_event;               /* eventfd of lb_run; -1; atomic */
+    bool dispatched;              /* handlers run in lb_dispatch: lb_fd was called before the start */
+    int stop_event;               /* eventfd that lb_run waits for, until lb_close; -1; atomic */
     bool stop_requested;          /* atomic */
     struct lb_deferred *deferred; /* list of answers owed */
     size_t deferred_count;
@@ -201,7 +212,8 @@ struct lb_bus {
     char *masked_url, *service_name, *process_name;
     bool service_name_is_random;
     int rpc_timeout_ms, schema_ttl_s, rpc_concurrency;
-    unsigned generation; /* fork_generation() when its locks and connections were made */
+    unsigned generation; /* fork_generation() when its locks and connections were made; atomic ... */
+    unsigned renewing;   /* ... and that for which a thread is making them anew */
     config *config;
     instance *instances;    /* list */
     const instance *schema; /* where schemas are */
@@ -213,6 +225,7 @@ struct lb_bus {
     struct hooks hooks;
     open_plugin *plugins; /* list, in the order of opening */
     bool open;            /* lb_open has ended: what is registered from now on is the program's */
+    bool closing;         /* in lb_close: nothing is begun any more */
     unsigned features;    /* FEATURE_...; set before the worker's threads start */
     struct ready *ready;  /* list of those that are told */
     struct worker worker;
@@ -256,17 +269,22 @@ api_settings bus_settings(const lb_bus *bus, lb_slice api_name);
 /* schemas.c */
 void schemas_init(struct schemas *s);
 void schemas_free(struct schemas *s);
+void schemas_after_fork(struct schemas *s);
 const local_api *schemas_local(lb_bus *bus, lb_slice api_name);
-/* The member, local or remote, with a reference on its schema; looks on the bus again when it is unknown. LB_OK
- * with *schema NULL: the API is unknown, and that is allowed. */
+/* The member, local or remote, with a reference on its schema; looks on the bus again when it is unknown, until
+ * the deadline. LB_OK with *schema NULL: the API is unknown, and that is allowed. */
 lb_status schemas_find(lb_bus *bus, lb_slice api_name, lb_slice name, bool is_event, bool api_required,
-                       api_schema **schema, const member_schema **member, lb_error *error);
+                       int64_t deadline_ns, api_schema **schema, const member_schema **member, lb_error *error);
 bool schemas_knows(lb_bus *bus, lb_slice api_name); /* without looking on the bus */
 bool schemas_serve(const lb_bus *bus);              /* an API is registered, those of plugins apart */
 bool api_is_internal(lb_slice api_name);            /* "internal.": of plugins */
+/* One thread at a time calls the transport's schema functions: between these two. False: another one was there
+ * until the deadline. */
+bool schemas_enter(struct schemas *s, int64_t deadline_ns);
+void schemas_leave(struct schemas *s);
 lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error);
-/* The same unless that was done within the last `age_ms`. */
-void schemas_refresh(lb_bus *bus, int64_t age_ms);
+/* The same; a failure is logged. */
+void schemas_refresh(lb_bus *bus);
 /* Logs every way in which a schema of this process breaks those who know the one that is live on the bus. */
 void schemas_compare_with_live(lb_bus *bus);
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error);
@@ -278,7 +296,8 @@ void schemas_announce(lb_bus *bus, int64_t now);
 lb_pending *pending_new(lb_bus *bus, lb_pending **free_list, size_t *free_count);
 void pending_recycle(lb_pending *p, lb_pending **free_list, size_t *free_count);
 void pending_free(lb_pending *p);
-/* Splits the name, finds the member, encodes the arguments, makes an id: all in the pending's memory. */
+/* Splits the name, finds the member, encodes the arguments, makes an id: all in the pending's memory. By the
+ * pending's deadline. */
 lb_status pending_prepare(lb_pending *p, const char *name, const lb_arg *args, bool api_required, lb_slice *api,
                           lb_slice *member, lb_kwarg **kwargs, size_t *count, lb_error *error);
 /* The status, and the error in full for the caller. */
@@ -327,8 +346,10 @@ struct lb_event {
     lb_message message;
     const lb_event_message *event;
     const char *id, *native_id, *api, *name; /* as C strings, made when asked for */
+    const char *dead_id, *dead_group, *dead_consumer, *dead_reason;
     int deliveries;
     const bool *lease_lost;
+    lb_error why; /* it failed, as its handler says; status LB_OK: it does not say */
 };
 /* The text of an error result, as Python's repr writes an exception, so that each side can read the other's. */
 void error_text_write(buffer *out, const char *type, const char *message);
@@ -343,6 +364,7 @@ struct rpc_thread {
     lb_bus *bus;
     struct client *client; /* whose transports it uses */
     pthread_t thread;
+    bool extra; /* started later than the others, by rpc_thread_waits */
     void *consumer;
     buffer out;
     arena memory;
@@ -359,6 +381,7 @@ int64_t handler_deadline(void); /* of the request that this thread handles, of l
 bool listener_start(listener *l); /* worker.lock is held */
 void listener_join(listener *l);
 void listener_free(listener *l);
+void listener_after_fork(listener *l);
 void listener_interrupt(listener *l);
 /* Renews the leases of what it holds, when it is time; returns when it is next. */
 int64_t listener_tick(listener *l, int64_t now);
@@ -366,6 +389,7 @@ void listener_describe(const listener *l, buffer *out);
 
 /* worker.c */
 void worker_init(struct worker *w);
+void worker_after_fork(struct worker *w); /* what is registered stays, and does not run */
 void worker_free(lb_bus *bus);
 bool worker_stopping(lb_bus *bus);
 /* By when what hooks at after_worker_stopped call, fire and publish on this thread must end; else LB_FOREVER.
@@ -380,7 +404,7 @@ void worker_thread_ends(lb_bus *bus);
 bool worker_pause(lb_bus *bus, unsigned attempt);
 /* Runs it here, or in lb_dispatch when the program has an event loop, and waits for its end. */
 void worker_run(lb_bus *bus, void (*run)(void *), void *argument);
-bool worker_runs(lb_bus *bus);
+bool worker_runs(lb_bus *bus); /* it has its threads, or is about to make them */
 bool worker_registering(lb_bus *bus, const char *what, lb_error *error); /* false: the worker runs already */
 
 /* hooks.c */
@@ -415,6 +439,7 @@ lb_status hooks_of_worker(lb_bus *bus, lb_hook_point point, const lb_error *why,
 
 /* tasks.c */
 bool tasks_start(lb_bus *bus); /* worker.lock is held */
+void tasks_after_fork(task *first);
 void tasks_join(lb_bus *bus);
 void tasks_free(lb_bus *bus);
 bool tasks_wanted(const lb_bus *bus); /* are there any, those of plugins apart? */

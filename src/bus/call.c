@@ -49,11 +49,8 @@ void client_after_fork(struct client *c)
 /* ---- Ends of calls ---------------------------------------------------------------------------------- */
 
 /* client.lock is held. Wakes its waiter, or puts it on `callbacks` for run_callbacks. */
-static void call_done(struct client *c, lb_pending *p, pending_queue *callbacks)
+static void tell_end(struct client *c, lb_pending *p, pending_queue *callbacks)
 {
-    if (p->state == PENDING_QUEUED)
-        queue_remove(&c->queue, p);
-    map_remove(&c->in_flight, p->id, UUID_TEXT);
     p->state = PENDING_DONE;
     if (p->callback) {
         c->callbacks--;
@@ -61,6 +58,31 @@ static void call_done(struct client *c, lb_pending *p, pending_queue *callbacks)
     } else if (p->waiter) {
         pthread_cond_signal(p->waiter);
     }
+}
+
+/* client.lock is held. */
+static void call_done(struct client *c, lb_pending *p, pending_queue *callbacks)
+{
+    if (p->state == PENDING_QUEUED)
+        queue_remove(&c->queue, p);
+    map_remove(&c->in_flight, p->id, UUID_TEXT);
+    tell_end(c, p, callbacks);
+}
+
+/* client.lock is held. Ends all calls in flight, in one pass: there may be very many. With `discard` those that
+ * nobody is told of are freed. */
+static void end_all(struct client *c, lb_status status, const lb_error *error, bool discard,
+                    pending_queue *callbacks)
+{
+    c->queue = (pending_queue){0};
+    for (map_entry *e = NULL; (e = map_next(&c->in_flight, e));) {
+        lb_pending *p = e->value;
+        pending_fail(p, status, error);
+        tell_end(c, p, callbacks);
+        if (discard && !p->callback)
+            pending_free(p);
+    }
+    map_free(&c->in_flight);
 }
 
 /* client.lock is held: waits until no thread that sends it still reads its message. */
@@ -302,10 +324,7 @@ static void lead(struct client *c, const lb_pending *own, int64_t deadline_ns, p
         for (size_t i = 0; i < count; i++)
             take_result(c, &results[i], callbacks);
     } else if (status == LB_ACCESS || status == LB_CONFIG) { /* waiting is no use */
-        for (map_entry *e; (e = map_next(&c->in_flight, NULL));) {
-            pending_fail(e->value, status, &error);
-            call_done(c, e->value, callbacks);
-        }
+        end_all(c, status, &error, false, callbacks);
     } else { /* what is in flight may still be answered: try again, but not at once */
         lb_log(c->failures++ ? LB_LOG_DEBUG : LB_LOG_WARNING, "waiting for results: %s", error.message);
         int64_t pause = clock_in_ms(backoff_ms(c->failures, 10, 1000));
@@ -341,6 +360,8 @@ static void wait_for_call(struct client *c, lb_pending *p)
         pending_queue callbacks = {0};
         if (clock_now() >= until) {
             bool sent = p->state == PENDING_SENT;
+            if (look)
+                c->nothing_at_ns = until;
             set_timeout(p);
             call_done(c, p, &callbacks);
             if (sent)
@@ -381,14 +402,14 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, co
     p->timeout_ms = options->timeout_ms ? options->timeout_ms : p->route->rpc_timeout_ms;
     p->callback = options->callback;
     p->data = options->data;
+    p->deadline_ns = clock_in_ms(p->timeout_ms);
+    if (handler_deadline() < p->deadline_ns) /* S7 */
+        p->deadline_ns = handler_deadline();
     lb_kwarg *kwargs;
     size_t count;
     lb_status status = pending_prepare(p, name, args, false, &api, &procedure, &kwargs, &count, error);
     if (status != LB_OK)
         return status;
-    p->deadline_ns = clock_in_ms(p->timeout_ms);
-    if (handler_deadline() < p->deadline_ns) /* S7 */
-        p->deadline_ns = handler_deadline();
     p->message.rpc = (lb_rpc_message){
         .id = {p->id, UUID_TEXT},
         .api_name = api,
@@ -542,20 +563,13 @@ void client_free(struct client *c)
     pending_queue callbacks = {0};
     lb_error error = {0};
     lb_error_set(&error, LB_CLOSED, "the bus was closed");
-    for (map_entry *e; (e = map_next(&c->in_flight, NULL));) {
-        lb_pending *p = e->value;
-        pending_fail(p, LB_CLOSED, &error);
-        call_done(c, p, &callbacks);
-        if (!p->callback)
-            pending_free(p);
-    }
+    end_all(c, LB_CLOSED, &error, true, &callbacks);
     run_callbacks(c, &callbacks);
     while (c->free) {
         lb_pending *p = c->free;
         c->free = p->next;
         pending_free(p);
     }
-    map_free(&c->in_flight);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->send_free);
 }

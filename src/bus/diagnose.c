@@ -129,9 +129,14 @@ static void check_schemas(diagnosis *d, int64_t check_ms)
     lb_error error = {0};
     d->place = i->place;
     report_begin(&d->report, "schemas");
-    pthread_mutex_lock(&d->bus->schemas.loading);
-    lb_status status = i->transport->schema->load(i->self, check_schema, d, clock_in_ms(check_ms), &error);
-    pthread_mutex_unlock(&d->bus->schemas.loading);
+    int64_t deadline = clock_in_ms(check_ms);
+    lb_status status = LB_TIMEOUT;
+    if (schemas_enter(&d->bus->schemas, deadline)) {
+        status = i->transport->schema->load(i->self, check_schema, d, deadline, &error);
+        schemas_leave(&d->bus->schemas);
+    } else {
+        lb_error_set(&error, status, "another thread still waits for them");
+    }
     if (status != LB_OK)
         report_unchecked(&d->report, &error);
     else if (!d->report.told)

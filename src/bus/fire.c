@@ -108,13 +108,13 @@ static lb_status prepare(lb_pending *p, const char *name, const lb_arg *args, in
     lb_slice api, event;
     lb_kwarg *kwargs;
     size_t count;
-    lb_status status = pending_prepare(p, name, args, true, &api, &event, &kwargs, &count, error);
-    if (status != LB_OK)
-        return status;
     p->timeout_ms = p->route->event_fire_timeout_ms;
     p->deadline_ns = now + p->timeout_ms * CLOCK_MS;
     if (worker_stop_deadline() < p->deadline_ns)
         p->deadline_ns = worker_stop_deadline();
+    lb_status status = pending_prepare(p, name, args, true, &api, &event, &kwargs, &count, error);
+    if (status != LB_OK)
+        return status;
     p->message.event = (lb_event_message){
         .id = {p->id, UUID_TEXT},
         .api_name = api,

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +115,7 @@ lb_bus *lb_open(const lb_options *options, lb_error *error)
         lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
         return NULL;
     }
-    bus->generation = fork_generation();
+    bus->generation = bus->renewing = fork_generation();
     schemas_init(&bus->schemas);
     worker_init(&bus->worker);
     dispatch_init(&bus->dispatch);
@@ -137,6 +138,7 @@ void lb_close(lb_bus *bus)
         lb_log(LB_LOG_ERROR, "lb_close: %s; the bus handle is not freed", error.message);
         return;
     }
+    bus->closing = true;
     worker_free(bus);
     routes_close(bus);
     plugins_close(bus);
@@ -155,22 +157,20 @@ void lb_close(lb_bus *bus)
 void bus_check_fork(lb_bus *bus)
 {
     unsigned now = fork_generation();
-    unsigned was = __atomic_load_n(&bus->generation, __ATOMIC_ACQUIRE);
-    if (was == now || !bus->schema)
+    if (__atomic_load_n(&bus->generation, __ATOMIC_ACQUIRE) == now || !bus->schema)
         return;
-    if (!__atomic_compare_exchange_n(&bus->generation, &was, now, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        return;
-    routes_after_fork(bus);
-    pthread_rwlock_init(&bus->schemas.lock, NULL);
-    pthread_mutex_init(&bus->schemas.loading, NULL);
-    listener **listeners = bus->worker.listeners; /* still registered, not running */
-    task *tasks = bus->worker.tasks;
-    size_t count = bus->worker.listener_count;
-    worker_init(&bus->worker);
-    dispatch_init(&bus->dispatch);
-    bus->worker.listeners = listeners;
-    bus->worker.listener_count = count;
-    bus->worker.tasks = tasks;
+    unsigned last = __atomic_load_n(&bus->renewing, __ATOMIC_RELAXED);
+    if (last != now &&
+        __atomic_compare_exchange_n(&bus->renewing, &last, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        routes_after_fork(bus);
+        schemas_after_fork(&bus->schemas);
+        worker_after_fork(&bus->worker);
+        dispatch_free(bus);
+        dispatch_init(&bus->dispatch);
+        __atomic_store_n(&bus->generation, now, __ATOMIC_RELEASE);
+    }
+    while (__atomic_load_n(&bus->generation, __ATOMIC_ACQUIRE) != now)
+        sched_yield(); /* another thread is at it */
 }
 
 const char *lb_service_name(const lb_bus *bus) { return bus->service_name; }

@@ -80,6 +80,24 @@ void listener_free(listener *l)
     free(l);
 }
 
+/* What the parent's thread had in hand is the parent's. It may have been interrupted anywhere: what it alone
+ * used is not touched, not even to free it. */
+void listener_after_fork(listener *l)
+{
+    pthread_mutex_init(&l->lock, NULL);
+    l->started = false;
+    l->handle = NULL;
+    l->batch = NULL;
+    l->batch_count = l->position = 0;
+    l->lost = NULL;
+    l->lost_capacity = 0;
+    l->retries = l->current = NULL;
+    l->retry_count = 0;
+    l->memory = (arena){0};
+    l->schema = NULL;
+    l->member = NULL;
+}
+
 static lb_status parse_events(listener *l, lb_error *error)
 {
     lb_status status = names_split(l->specification, &l->api_names, &l->event_names, &l->count, error);
@@ -154,7 +172,7 @@ static lb_status take_place(listener *l, const lb_listen_options *options, buffe
     l->consumer = first->consumer_name;
     l->temporary = (options->flags & LB_LISTEN_TEMPORARY) ||
                    (first->service_name == l->bus->service_name && l->bus->service_name_is_random);
-    if (!l->group || rest->failed) {
+    if (!l->group || (rest->size && !buffer_text(rest))) {
         buffer_free(&group);
         l->group = NULL;
         return lb_error_set(error, LB_NO_MEMORY, "listener %s: out of memory", l->name);
@@ -197,7 +215,7 @@ static lb_status listen_to(lb_bus *bus, const char *events, const listener *mode
     if (status != LB_OK)
         listener_free(l);
     else if (rest.size)
-        status = listen_to(bus, buffer_text(&rest), model, options, error);
+        status = listen_to(bus, rest.data, model, options, error);
     buffer_free(&rest);
     return status;
 }
@@ -214,7 +232,12 @@ lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, 
     if (status != LB_OK)
         return status;
     const listener model = {.name = (char *)(uintptr_t)listener_name, .handler = handler, .data = data};
-    return listen_to(bus, events, &model, options ? options : &defaults, error);
+    struct worker *w = &bus->worker;
+    size_t before = w->listener_count;
+    status = listen_to(bus, events, &model, options ? options : &defaults, error);
+    while (status != LB_OK && w->listener_count > before) /* all of its places, or none */
+        listener_free(w->listeners[--w->listener_count]);
+    return status;
 }
 
 void listener_describe(const listener *l, buffer *out)
@@ -234,9 +257,10 @@ void listener_describe(const listener *l, buffer *out)
 
 /* ---- Events held for another try -------------------------------------------------------------------- */
 
-static lb_slice keep(held *h, lb_slice s)
+static bool keep(held *h, lb_slice from, lb_slice *to)
 {
-    return (lb_slice){arena_copy(&h->memory, s.data ? s.data : "", s.size), s.size};
+    *to = (lb_slice){arena_copy(&h->memory, from.data, from.size), from.size};
+    return to->data != NULL;
 }
 
 static void held_free(held *h)
@@ -255,23 +279,22 @@ static held *held_copy(const lb_event_message *e)
     for (size_t i = 0; ok && i < e->kwargs_count; i++) {
         json.size = 0;
         json_write(&json, e->kwargs[i].value);
-        kwargs[i].name = keep(h, e->kwargs[i].name);
-        ok = !json.failed && json_parse(&h->memory, json.data, json.size, &kwargs[i].value, NULL) == LB_OK;
+        ok = keep(h, e->kwargs[i].name, &kwargs[i].name) && !json.failed &&
+             json_parse(&h->memory, json.data, json.size, &kwargs[i].value, NULL) == LB_OK;
     }
     buffer_free(&json);
-    if (!ok) {
-        if (h)
-            held_free(h);
-        return NULL;
+    if (ok) {
+        h->event = *e;
+        h->event.kwargs = kwargs;
+        h->event.problem = e->problem ? arena_copy(&h->memory, e->problem, strlen(e->problem)) : NULL;
+        ok = keep(h, e->id, &h->event.id) && keep(h, e->api_name, &h->event.api_name) &&
+             keep(h, e->event_name, &h->event.event_name) && keep(h, e->native_id, &h->event.native_id) &&
+             (h->event.problem || !e->problem);
     }
-    h->event = *e;
-    h->event.id = keep(h, e->id);
-    h->event.api_name = keep(h, e->api_name);
-    h->event.event_name = keep(h, e->event_name);
-    h->event.native_id = keep(h, e->native_id);
-    h->event.kwargs = kwargs;
-    h->event.problem = e->problem ? arena_copy(&h->memory, e->problem, strlen(e->problem)) : NULL;
-    return h;
+    if (ok || !h)
+        return h;
+    held_free(h);
+    return NULL;
 }
 
 /* Puts it into the list in the order of time. */
@@ -339,7 +362,8 @@ static lb_status find_member(listener *l, const lb_event_message *e, lb_error *e
     api_schema_unref(l->schema);
     l->schema = NULL;
     bool strict = bus_settings(l->bus, e->api_name).strict_validation;
-    return schemas_find(l->bus, e->api_name, e->event_name, true, strict, &l->schema, &l->member, error);
+    return schemas_find(l->bus, e->api_name, e->event_name, true, strict, clock_in_ms(l->bus->rpc_timeout_ms),
+                        &l->schema, &l->member, error);
 }
 
 /* Validates against the schema known; when that fails, against what is on the bus by now: the event may be
@@ -351,7 +375,7 @@ static lb_status accept(listener *l, const lb_event_message *e, lb_message *m, l
     if (!same_member(l, e))
         status = find_member(l, e, error);
     if (status == LB_UNKNOWN_MEMBER) {
-        schemas_refresh(l->bus, 0);
+        schemas_refresh(l->bus);
         status = find_member(l, e, error);
     }
     if (status == LB_UNKNOWN_MEMBER && !(how & MARSHAL_VALIDATE))
@@ -359,7 +383,7 @@ static lb_status accept(listener *l, const lb_event_message *e, lb_message *m, l
     if (status == LB_OK && l->member) {
         status = arguments_accept(e->api_name, l->member, how, m->memory, &m->kwargs, &m->count, error);
         if (status != LB_OK && !l->member->row) {
-            schemas_refresh(l->bus, 0);
+            schemas_refresh(l->bus);
             if (find_member(l, e, error) == LB_OK && l->member)
                 status = arguments_accept(e->api_name, l->member, how, m->memory, &m->kwargs, &m->count, error);
         }
@@ -407,6 +431,8 @@ static outcome failed(listener *l, const lb_event_message *e, lb_status status, 
 static lb_status run_handler(listener *l, lb_event *event)
 {
     lb_status status = l->handler(event, l->data);
+    if (status != LB_OK)
+        l->reason = event->why;
     if (event->message.misuse.status == LB_OK)
         return status;
     l->reason = event->message.misuse;

@@ -209,6 +209,38 @@ const char *lb_event_api(const lb_event *e) { return text_of(&e->message, &e->ap
 const char *lb_event_name(const lb_event *e) { return text_of(&e->message, &e->name, e->event->event_name); }
 int lb_event_version(const lb_event *event) { return event->event->version; }
 int lb_event_deliveries(const lb_event *event) { return event->deliveries; }
+
+const char *lb_event_dead_id(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_id, dead->id) : NULL;
+}
+const char *lb_event_dead_group(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_group, dead->group) : NULL;
+}
+const char *lb_event_dead_consumer(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_consumer, dead->consumer) : NULL;
+}
+const char *lb_event_dead_reason(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_reason, dead->reason) : NULL;
+}
+lb_status lb_event_fail(const lb_event *event, lb_status status, const char *format, ...)
+{
+    lb_error *why = (lb_error *)(uintptr_t)&event->why; /* the bus made it, and it is not const there */
+    char message[sizeof why->message];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(message, sizeof message, format, list);
+    va_end(list);
+    return lb_error_set(why, status, "%s", message);
+}
+
 bool lb_event_lease_lost(const lb_event *event) { return __atomic_load_n(event->lease_lost, __ATOMIC_RELAXED); }
 
 /* ---- Errors on the wire ----------------------------------------------------------------------------- */
@@ -279,11 +311,11 @@ void error_text_read(const lb_value *result, lb_slice trace, lb_error *error)
         error->type[name] = '\0';
         char message[sizeof error->message];
         if (unquote(text.data + name, text.data + text.size, message, sizeof message))
-            memcpy(error->message, message, sizeof message);
+            text_printf(error->message, sizeof error->message, "%s", message);
     }
     if (trace.data)
-        snprintf(error->trace, sizeof error->trace, "%.*s", (int)(trace.size < 1535 ? trace.size : 1535),
-                 trace.data);
+        text_printf(error->trace, sizeof error->trace, "%.*s", (int)(trace.size < 1535 ? trace.size : 1535),
+                    trace.data);
     free(other);
 }
 
@@ -308,9 +340,9 @@ void request_fail(lb_request *request, const char *type, const char *message, co
 static void fail_with(lb_request *request, const char *type, const char *message)
 {
     char trace[700];
-    snprintf(trace, sizeof trace, "%s: %s\n  in %s.%s, service %s, process %s", type, message,
-             lb_request_api(request), lb_request_procedure(request), request->message.bus->service_name,
-             request->message.bus->process_name);
+    text_printf(trace, sizeof trace, "%s: %s\n  in %s.%s, service %s, process %s", type, message,
+                lb_request_api(request), lb_request_procedure(request), request->message.bus->service_name,
+                request->message.bus->process_name);
     request_fail(request, type, message, trace);
 }
 
@@ -337,7 +369,7 @@ lb_status lb_fail(lb_request *request, const char *type, const char *format, ...
     if (request->answered || request->deferred)
         return answered_twice(request);
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    text_vprintf(message, sizeof message, format, args);
     va_end(args);
     fail_with(request, type && *type ? type : "Error", message);
     return LB_OK;
@@ -353,29 +385,33 @@ struct lb_deferred {
     struct lb_deferred *next, **at; /* in worker.deferred */
 };
 
-static lb_slice keep(arena *a, lb_slice s)
+static bool keep(arena *a, lb_slice from, lb_slice *to)
 {
-    const char *copy = arena_copy(a, s.data, s.size);
-    return (lb_slice){copy ? copy : "", copy ? s.size : 0};
+    *to = (lb_slice){arena_copy(a, from.data, from.size), from.size};
+    return to->data != NULL;
+}
+
+static bool keep_call(lb_deferred *d, const lb_rpc_message *rpc)
+{
+    return keep(&d->memory, rpc->id, &d->rpc.id) && keep(&d->memory, rpc->api_name, &d->rpc.api_name) &&
+           keep(&d->memory, rpc->procedure_name, &d->rpc.procedure_name) &&
+           keep(&d->memory, rpc->return_path, &d->rpc.return_path);
 }
 
 lb_deferred *lb_defer(lb_request *request)
 {
     lb_bus *bus = request->message.bus;
-    lb_deferred *d = calloc(1, sizeof *d);
-    if (!d || request->answered || request->deferred) {
-        free(d);
-        if (request->answered || request->deferred)
-            answered_twice(request);
+    if (request->answered || request->deferred) {
+        answered_twice(request);
         return NULL;
     }
-    const lb_rpc_message *rpc = request->rpc;
-    d->rpc = (lb_rpc_message){
-        .id = keep(&d->memory, rpc->id),
-        .api_name = keep(&d->memory, rpc->api_name),
-        .procedure_name = keep(&d->memory, rpc->procedure_name),
-        .return_path = keep(&d->memory, rpc->return_path),
-    };
+    lb_deferred *d = calloc(1, sizeof *d);
+    if (!d || !keep_call(d, request->rpc)) {
+        if (d)
+            arena_free(&d->memory);
+        free(d);
+        return NULL;
+    }
     d->request = *request;
     d->request.rpc = &d->rpc;
     d->request.id = d->request.api = d->request.procedure = NULL;
@@ -458,7 +494,7 @@ lb_status lb_answer_fail(lb_deferred *d, const char *type, const char *format, .
     if (!d)
         return LB_USAGE;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    text_vprintf(message, sizeof message, format, args);
     va_end(args);
     fail_with(&d->request, type && *type ? type : "Error", message);
     return deferred_send(d, LB_OK);

@@ -56,12 +56,17 @@ lb_status pending_prepare(lb_pending *p, const char *name, const lb_arg *args, b
                           lb_slice *member, lb_kwarg **kwargs, size_t *count, lb_error *error)
 {
     lb_status status = name_split(name, api, member, error);
+    if (status == LB_OK && slice_is(*member, "*"))
+        status = lb_error_set(error, LB_INVALID_NAME, "%s: expected the name of one procedure or event", name);
+    if (status == LB_OK && p->bus->closing)
+        status = lb_error_set(error, LB_CLOSED, "%s: the bus is being closed", name);
     if (status != LB_OK)
         return status;
     const api_settings settings = bus_settings(p->bus, *api);
     bool is_event = p->kind == PENDING_FIRE;
     api_required = api_required || settings.strict_validation;
-    status = schemas_find(p->bus, *api, *member, is_event, api_required, &p->schema, &p->member, error);
+    status = schemas_find(p->bus, *api, *member, is_event, api_required, p->deadline_ns, &p->schema, &p->member,
+                          error);
     if (status == LB_UNKNOWN_MEMBER && !is_event && !(settings.outgoing & MARSHAL_VALIDATE))
         status = LB_OK; /* the worker may know better */
     if (status != LB_OK)

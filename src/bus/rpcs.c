@@ -126,6 +126,10 @@ static void handle(rpc_thread *t, const lb_rpc_message *rpc)
         buffer_clear(&t->out, 0);
         request_fail(&r, "NO_MEMORY", "the worker is out of memory", "");
     }
+    if (t->out.failed) {
+        lb_log(LB_LOG_ERROR, "call %s is not answered: out of memory", lb_request_id(&r));
+        return;
+    }
     if (!rpc->id.size || !rpc->return_path.size)
         return; /* cannot be answered; it was logged */
     char id[UUID_TEXT + 1];
@@ -226,10 +230,15 @@ static void *rpc_thread_main(void *argument)
     rpc_thread *t = argument;
     lb_bus *bus = t->bus;
     lb_error error = {0};
+    if (t->extra) /* nobody waits for it to be ready, and without it the worker serves as before */
+        worker_ready(bus);
     lb_status status = open_consumer(t, &error);
-    if (status != LB_OK)
+    for (unsigned failures = 0; status != LB_OK && t->extra && worker_pause(bus, failures++);)
+        status = open_consumer(t, &error);
+    if (status != LB_OK && !t->extra)
         worker_fail(bus, status, &error);
-    worker_ready(bus);
+    if (!t->extra)
+        worker_ready(bus);
     if (status == LB_OK) {
         serve(t);
         pthread_mutex_lock(&bus->worker.lock);
@@ -243,7 +252,7 @@ static void *rpc_thread_main(void *argument)
 }
 
 /* worker.lock is held */
-static bool start_thread(struct client *c)
+static bool start_thread(struct client *c, bool extra)
 {
     lb_bus *bus = c->bus;
     struct worker *w = &bus->worker;
@@ -252,6 +261,7 @@ static bool start_thread(struct client *c)
         return false;
     t->bus = bus;
     t->client = c;
+    t->extra = extra;
     if (!worker_spawn(bus, &t->thread, rpc_thread_main, t)) {
         free(t);
         return false;
@@ -278,7 +288,7 @@ bool rpc_threads_start(lb_bus *bus)
     for (struct client *c = bus->clients; c; c = c->next) {
         c->rpc_count = c->rpc_waiting = 0;
         for (int i = 0; has_local_api(c) && i < bus->rpc_concurrency; i++)
-            if (!start_thread(c))
+            if (!start_thread(c, false))
                 return false;
     }
     return true;
@@ -297,7 +307,7 @@ void rpc_thread_waits(lb_bus *bus)
     struct client *c = current.client;
     bool serving = w->state == WORKER_STARTING || w->state == WORKER_RUNNING;
     if (++c->rpc_waiting >= c->rpc_count && c->rpc_count < MOST_THREADS && serving)
-        start_thread(c);
+        start_thread(c, true);
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -129,9 +129,10 @@ static lb_status find(lb_bus *bus, const char *name, bool also_events, lb_slice 
     lb_status status = name_split(name, api, &last, error);
     if (status != LB_OK)
         return status;
-    status = schemas_find(bus, *api, last, false, true, schema, member, error);
+    int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
+    status = schemas_find(bus, *api, last, false, true, deadline, schema, member, error);
     if (status == LB_UNKNOWN_MEMBER && also_events &&
-        schemas_find(bus, *api, last, true, true, schema, member, NULL) == LB_OK)
+        schemas_find(bus, *api, last, true, true, deadline, schema, member, NULL) == LB_OK)
         status = LB_OK;
     return status;
 }

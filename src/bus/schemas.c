@@ -2,6 +2,7 @@
  * publish. They count in this order. */
 #include "bus.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,14 @@
 void schemas_init(struct schemas *s)
 {
     pthread_rwlock_init(&s->lock, NULL);
-    pthread_mutex_init(&s->loading, NULL);
+    pthread_mutex_init(&s->gate, NULL);
+    monotonic_cond_init(&s->left);
+}
+
+void schemas_after_fork(struct schemas *s)
+{
+    schemas_init(s);
+    s->entered = false;
 }
 
 static void local_free(local_api *l)
@@ -36,7 +44,32 @@ void schemas_free(struct schemas *s)
     map_free(&s->loaded);
     map_free(&s->remote);
     pthread_rwlock_destroy(&s->lock);
-    pthread_mutex_destroy(&s->loading);
+    pthread_mutex_destroy(&s->gate);
+    pthread_cond_destroy(&s->left);
+}
+
+bool schemas_enter(struct schemas *s, int64_t deadline_ns)
+{
+    pthread_mutex_lock(&s->gate);
+    while (s->entered && monotonic_wait(&s->left, &s->gate, deadline_ns) != ETIMEDOUT)
+        ;
+    bool enters = !s->entered;
+    s->entered = true;
+    pthread_mutex_unlock(&s->gate);
+    return enters;
+}
+
+void schemas_leave(struct schemas *s)
+{
+    pthread_mutex_lock(&s->gate);
+    s->entered = false;
+    pthread_cond_signal(&s->left);
+    pthread_mutex_unlock(&s->gate);
+}
+
+static lb_status others_are_at_it(lb_error *error)
+{
+    return lb_error_set(error, LB_TIMEOUT, "another thread still waits for the schemas on the bus");
 }
 
 /* ---- Local ------------------------------------------------------------------------------------------ */
@@ -77,6 +110,8 @@ lb_status lb_register(lb_bus *bus, const lb_api *api, void *data, lb_error *erro
 lb_status lb_unregister(lb_bus *bus, const char *api_name, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
+    if (!api_name)
+        return lb_error_set(error, LB_USAGE, "lb_unregister: expected the name of an API, got NULL");
     if (!worker_registering(bus, "lb_unregister", error))
         return LB_USAGE;
     pthread_rwlock_wrlock(&s->lock);
@@ -119,7 +154,8 @@ const local_api *schemas_local(lb_bus *bus, lb_slice api_name)
 lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
-    pthread_mutex_lock(&s->loading);
+    if (!schemas_enter(s, deadline_ns))
+        return others_are_at_it(error);
     pthread_rwlock_rdlock(&s->lock);
     size_t count = s->count;
     const char **names = malloc((count + 1) * sizeof *names);
@@ -139,7 +175,7 @@ lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
     if (status == LB_OK && count)
         status = bus->schema->transport->schema->store(bus->schema->self, names, texts, count,
                                                        bus->schema_ttl_s, deadline_ns, error);
-    pthread_mutex_unlock(&s->loading);
+    schemas_leave(s);
     for (size_t i = 0; i < count; i++)
         api_schema_unref(schemas[i]);
     free(names);
@@ -203,11 +239,14 @@ static void load_one(lb_slice api_name, lb_slice json, void *data)
     }
 }
 
-/* schemas.loading is held */
+/* This thread has entered. */
 static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
     struct load l = {.bus = bus};
+    lb_error own = {0};
+    if (!error)
+        error = &own;
     lb_status status =
         bus->schema->transport->schema->load(bus->schema->self, load_one, &l, deadline_ns, error);
     if (status == LB_TRANSPORT && clock_now() < deadline_ns) /* the connection had died meanwhile: a new one */
@@ -222,6 +261,8 @@ static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
         pthread_rwlock_unlock(&s->lock);
         __atomic_store_n(&s->loaded_at, clock_now(), __ATOMIC_RELEASE);
     }
+    s->failure = status == LB_OK ? (lb_error){.status = LB_OK} : *error;
+    __atomic_store_n(&s->looked_at, clock_now(), __ATOMIC_RELEASE);
     for (map_entry *e = NULL; (e = map_next(&l.found, e));)
         api_schema_unref(e->value);
     map_free(&l.found);
@@ -230,34 +271,56 @@ static lb_status load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 
 lb_status schemas_load(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
-    pthread_mutex_lock(&bus->schemas.loading);
+    if (!schemas_enter(&bus->schemas, deadline_ns))
+        return others_are_at_it(error);
     lb_status status = load(bus, deadline_ns, error);
-    pthread_mutex_unlock(&bus->schemas.loading);
+    schemas_leave(&bus->schemas);
     return status;
 }
 
-static bool older_than(const struct schemas *s, int64_t age_ms)
+void schemas_refresh(lb_bus *bus)
 {
-    int64_t at = __atomic_load_n(&s->loaded_at, __ATOMIC_ACQUIRE);
+    lb_error error = {0};
+    if (schemas_load(bus, clock_in_ms(bus->rpc_timeout_ms), &error) != LB_OK)
+        lb_log(LB_LOG_WARNING, "the schemas on the bus could not be loaded: %s", error.message);
+}
+
+static bool older_than(const int64_t *time, int64_t age_ms)
+{
+    int64_t at = __atomic_load_n(time, __ATOMIC_ACQUIRE);
     return at == 0 || clock_now() - at >= age_ms * CLOCK_MS;
 }
 
-/* Loads unless another thread has done so meanwhile. */
-static lb_status load_if_older(lb_bus *bus, int64_t age_ms, lb_error *error)
+/* Looks for what is not known. What another thread finds while this one waits for it counts, a failure too. */
+static lb_status look_on_bus(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 {
-    lb_status status = LB_OK;
-    pthread_mutex_lock(&bus->schemas.loading);
-    if (older_than(&bus->schemas, age_ms))
-        status = load(bus, clock_in_ms(bus->rpc_timeout_ms), error);
-    pthread_mutex_unlock(&bus->schemas.loading);
+    struct schemas *s = &bus->schemas;
+    const int64_t began = clock_now();
+    lb_status status;
+    if (!older_than(&s->loaded_at, LOOK_AGAIN_MS))
+        return LB_OK;
+    if (!schemas_enter(s, deadline_ns))
+        return others_are_at_it(error);
+    if (__atomic_load_n(&s->looked_at, __ATOMIC_ACQUIRE) < began)
+        status = load(bus, deadline_ns, error);
+    else if ((status = s->failure.status) != LB_OK && error)
+        *error = s->failure;
+    schemas_leave(s);
     return status;
 }
 
-void schemas_refresh(lb_bus *bus, int64_t age_ms)
+/* Renews what is known before it is too old. One thread does, for all, with half of the time that it has; the
+ * others go on with what is known. */
+static void keep_fresh(lb_bus *bus, int64_t deadline_ns)
 {
+    struct schemas *s = &bus->schemas;
+    const int64_t age_ms = REFRESH_SHARE((int64_t)bus->schema_ttl_s * 1000), now = clock_now();
     lb_error error = {0};
-    if (older_than(&bus->schemas, age_ms) && load_if_older(bus, age_ms, &error) != LB_OK)
+    if (!older_than(&s->loaded_at, age_ms) || !older_than(&s->looked_at, LOOK_AGAIN_MS) || !schemas_enter(s, 0))
+        return;
+    if (older_than(&s->loaded_at, age_ms) && load(bus, now + (deadline_ns - now) / 2, &error) != LB_OK)
         lb_log(LB_LOG_WARNING, "the schemas on the bus could not be loaded: %s", error.message);
+    schemas_leave(s);
 }
 
 static void look_up(struct schemas *s, lb_slice api_name, lb_slice name, bool is_event, api_schema **schema,
@@ -309,16 +372,16 @@ static lb_status unknown_api(struct schemas *s, lb_slice api_name, lb_error *err
 }
 
 lb_status schemas_find(lb_bus *bus, lb_slice api_name, lb_slice name, bool is_event, bool api_required,
-                       api_schema **schema, const member_schema **member, lb_error *error)
+                       int64_t deadline_ns, api_schema **schema, const member_schema **member, lb_error *error)
 {
     struct schemas *s = &bus->schemas;
     look_up(s, api_name, name, is_event, schema, member);
     if (*member) {
-        if (!(*member)->row && older_than(s, REFRESH_SHARE((int64_t)bus->schema_ttl_s * 1000)))
-            schemas_refresh(bus, REFRESH_SHARE((int64_t)bus->schema_ttl_s * 1000));
+        if (!(*member)->row)
+            keep_fresh(bus, deadline_ns);
         return LB_OK;
     }
-    lb_status status = older_than(s, LOOK_AGAIN_MS) ? load_if_older(bus, LOOK_AGAIN_MS, error) : LB_OK;
+    lb_status status = look_on_bus(bus, deadline_ns, error);
     api_schema_unref(*schema);
     look_up(s, api_name, name, is_event, schema, member);
     if (status != LB_OK)
@@ -383,10 +446,14 @@ void schemas_compare_with_live(lb_bus *bus)
     lb_error error = {0};
     if (!bus->schemas.count)
         return;
-    pthread_mutex_lock(&bus->schemas.loading);
-    lb_status status = bus->schema->transport->schema->load(bus->schema->self, compare_one, &c,
-                                                            clock_in_ms(bus->rpc_timeout_ms), &error);
-    pthread_mutex_unlock(&bus->schemas.loading);
+    int64_t deadline = clock_in_ms(bus->rpc_timeout_ms);
+    lb_status status = LB_OK;
+    if (schemas_enter(&bus->schemas, deadline)) {
+        status = bus->schema->transport->schema->load(bus->schema->self, compare_one, &c, deadline, &error);
+        schemas_leave(&bus->schemas);
+    } else {
+        status = others_are_at_it(&error);
+    }
     if (status != LB_OK)
         lb_log(LB_LOG_WARNING, "the schemas were not compared with those on the bus: %s", error.message);
     else if (c.breaks)

@@ -141,6 +141,12 @@ bool tasks_start(lb_bus *bus)
     return true;
 }
 
+void tasks_after_fork(task *first)
+{
+    for (task *t = first; t; t = t->next)
+        t->started = false;
+}
+
 void tasks_join(lb_bus *bus)
 {
     for (task *t = bus->worker.tasks; t; t = t->next) {

@@ -19,6 +19,20 @@ void worker_init(struct worker *w)
     monotonic_cond_init(&w->changed);
 }
 
+void worker_after_fork(struct worker *w)
+{
+    struct worker old = *w;
+    if (old.stop_event >= 0)
+        close(old.stop_event);
+    worker_init(w);
+    w->listeners = old.listeners;
+    w->listener_count = old.listener_count;
+    w->tasks = old.tasks;
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_after_fork(w->listeners[i]);
+    tasks_after_fork(w->tasks);
+}
+
 void worker_free(lb_bus *bus)
 {
     struct worker *w = &bus->worker;
@@ -31,6 +45,8 @@ void worker_free(lb_bus *bus)
         free(r);
     }
     deferred_free_all(bus);
+    if (w->stop_event >= 0)
+        close(w->stop_event);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
 }
@@ -46,25 +62,28 @@ int64_t worker_stop_deadline(void) { return stop_deadline; }
 bool worker_runs(lb_bus *bus)
 {
     pthread_mutex_lock(&bus->worker.lock);
-    bool runs = bus->worker.state != WORKER_STOPPED;
+    bool runs = bus->worker.state > WORKER_PREPARING;
     pthread_mutex_unlock(&bus->worker.lock);
     return runs;
+}
+
+static lb_status runs_already(const char *what, lb_error *error)
+{
+    return lb_error_set(error, LB_USAGE, "%s: the worker runs already; expected this before lb_run or lb_start",
+                        what);
 }
 
 bool worker_registering(lb_bus *bus, const char *what, lb_error *error)
 {
     bus_check_fork(bus);
-    bool stopped = !worker_runs(bus);
-    if (!stopped)
-        lb_error_set(error, LB_USAGE, "%s: the worker runs already; expected this before lb_run or lb_start",
-                     what);
-    return stopped;
+    return !worker_runs(bus) || runs_already(what, error) == LB_OK;
 }
 
 bool worker_spawn(lb_bus *bus, pthread_t *thread, void *(*body)(void *), void *argument)
 {
     struct worker *w = &bus->worker;
-    if (pthread_create(thread, NULL, body, argument) != 0)
+    errno = pthread_create(thread, NULL, body, argument);
+    if (errno)
         return false;
     w->threads++;
     w->not_ready++;
@@ -108,6 +127,7 @@ void worker_fail(lb_bus *bus, lb_status status, const lb_error *error)
     if (w->failure == LB_OK) {
         w->failure = status;
         w->failure_error = *error;
+        w->failure_error.status = status;
     }
     stop_loops(bus);
     pthread_mutex_unlock(&w->lock);
@@ -131,7 +151,7 @@ void worker_run(lb_bus *bus, void (*run)(void *), void *argument)
 {
     struct worker *w = &bus->worker;
     struct dispatch *d = &bus->dispatch;
-    if (d->event < 0) {
+    if (!w->dispatched) {
         run(argument);
         return;
     }
@@ -231,43 +251,85 @@ static lb_status check_start(lb_bus *bus, const char *what, unsigned flags, unsi
     return LB_OK;
 }
 
+/* From here on no other thread starts this worker. */
+static lb_status claim(lb_bus *bus, const char *what, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    pthread_mutex_lock(&w->lock);
+    bool claimed = w->state == WORKER_STOPPED;
+    if (claimed) {
+        w->state = WORKER_PREPARING;
+        w->failure = LB_OK;
+        w->dispatched = bus->dispatch.event >= 0;
+        __atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
+        __atomic_store_n(&w->stop_requested, false, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return claimed ? LB_OK : runs_already(what, error);
+}
+
+static lb_status stopped_meanwhile(lb_error *error)
+{
+    return lb_error_set(error, LB_CLOSED, "the worker was stopped while it started");
+}
+
+/* worker.lock is held and released meanwhile. The state stays WORKER_STARTING after a failure, unless another
+ * thread is stopping the worker. */
+static lb_status start_and_wait(lb_bus *bus, lb_error *error)
+{
+    struct worker *w = &bus->worker;
+    if (worker_stopping(bus))
+        return stopped_meanwhile(error);
+    w->state = WORKER_STARTING;
+    bool started = start_threads(bus);
+    int why = errno;
+    while (w->not_ready)
+        pthread_cond_wait(&w->changed, &w->lock);
+    if (w->failure != LB_OK) {
+        *error = w->failure_error;
+        return w->failure;
+    }
+    if (!started)
+        return lb_error_set(error, LB_SYSTEM, "the worker's threads could not be started: %s", strerror(why));
+    if (w->state != WORKER_STARTING)
+        return stopped_meanwhile(error);
+    w->state = WORKER_RUNNING;
+    return LB_OK;
+}
+
+static lb_status give_up(lb_bus *bus, lb_status status)
+{
+    pthread_mutex_lock(&bus->worker.lock);
+    bus->worker.state = WORKER_STOPPED;
+    pthread_mutex_unlock(&bus->worker.lock);
+    return status;
+}
+
+/* The worker is claimed. */
 static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
 {
     struct worker *w = &bus->worker;
-    lb_error own = {0};
-    if (!error)
-        error = &own;
     lb_status status = hooks_of_worker(bus, LB_HOOK_BEFORE_WORKER_START, NULL, error);
     if (status != LB_OK)
-        return status;
+        return give_up(bus, status);
     status = publish(bus, error);
-    if (status != LB_OK) {
-        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, error, NULL);
-        return status;
-    }
     bus->features = (flags & LB_RUN_NO_RPCS ? 0 : FEATURE_RPCS) |
                     (flags & LB_RUN_NO_EVENTS ? 0 : FEATURE_EVENTS) |
                     (flags & LB_RUN_NO_TASKS ? 0 : FEATURE_TASKS);
     pthread_mutex_lock(&w->lock);
-    w->state = WORKER_STARTING;
-    w->failure = LB_OK;
-    __atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
-    __atomic_store_n(&w->stop_requested, false, __ATOMIC_RELEASE);
-    bool started = start_threads(bus);
-    while (w->not_ready)
-        pthread_cond_wait(&w->changed, &w->lock);
-    w->state = WORKER_RUNNING;
-    status = w->failure;
-    if (status != LB_OK)
-        *error = w->failure_error;
+    if (status == LB_OK)
+        status = start_and_wait(bus, error);
+    bool no_threads = w->state == WORKER_PREPARING;
+    bool ours_to_stop = status != LB_OK && w->state == WORKER_STARTING;
     pthread_mutex_unlock(&w->lock);
-    if (!started)
-        status =
-            lb_error_set(error, LB_SYSTEM, "the worker's threads could not be started: %s", strerror(errno));
-    if (status != LB_OK) {
-        lb_stop(bus, -1, NULL);
-        return status;
+    if (no_threads) {
+        hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, error, NULL);
+        return give_up(bus, status);
     }
+    if (ours_to_stop)
+        lb_stop(bus, -1, NULL);
+    if (status != LB_OK)
+        return status;
     lb_log(LB_LOG_INFO, "Ready.");
     for (const struct ready *r = bus->ready; r; r = r->next)
         r->tell(bus, r->data);
@@ -278,8 +340,13 @@ static lb_status start(lb_bus *bus, unsigned flags, lb_error *error)
 
 lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error)
 {
+    lb_error own = {0};
+    if (!error)
+        error = &own;
     lb_status status = check_start(bus, "lb_start", flags, START_FLAGS, error);
-    return status != LB_OK || (flags & LB_RUN_DRY) ? status : start(bus, flags, error);
+    if (status == LB_OK && !(flags & LB_RUN_DRY) && (status = claim(bus, "lb_start", error)) == LB_OK)
+        status = start(bus, flags, error);
+    return status;
 }
 
 lb_status lb_start(lb_bus *bus, lb_error *error) { return lb_start_with(bus, 0, error); }
@@ -342,12 +409,15 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     lb_error why;
     bus_check_fork(bus);
     pthread_mutex_lock(&w->lock);
-    if (w->state == WORKER_STOPPED) {
+    if (w->state == WORKER_PREPARING)
+        stop_loops(bus); /* lb_start sees to the rest */
+    if (w->state <= WORKER_PREPARING) {
         pthread_mutex_unlock(&w->lock);
         return LB_OK;
     }
     w->state = WORKER_STOPPING;
     stop_loops(bus);
+    lb_stop_request(bus); /* to a thread in lb_run */
     bool ended = false;
     lb_status status = LB_OK;
     while (w->threads || w->deferred_count) {
@@ -423,6 +493,19 @@ static void wait_for_stop(lb_bus *bus, int event)
     }
 }
 
+/* It stays open until lb_close: another thread may be in lb_stop_request, about to write to it. */
+static int open_stop_event(struct worker *w)
+{
+    int event = __atomic_load_n(&w->stop_event, __ATOMIC_ACQUIRE);
+    uint64_t earlier;
+    if (event < 0)
+        event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    else if (read(event, &earlier, sizeof earlier) < 0 && errno != EAGAIN)
+        return -1;
+    __atomic_store_n(&w->stop_event, event, __ATOMIC_RELEASE);
+    return event;
+}
+
 lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
 {
     struct worker *w = &bus->worker;
@@ -433,10 +516,12 @@ lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
     lb_status status = check_start(bus, "lb_run", flags, START_FLAGS | LB_RUN_SIGNALS, error);
     if (status != LB_OK || (flags & LB_RUN_DRY))
         return status;
-    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    status = claim(bus, "lb_run", error);
+    if (status != LB_OK)
+        return status;
+    int event = open_stop_event(w);
     if (event < 0)
-        return lb_error_set(error, LB_SYSTEM, "lb_run: eventfd: %s", strerror(errno));
-    __atomic_store_n(&w->stop_event, event, __ATOMIC_RELEASE);
+        return give_up(bus, lb_error_set(error, LB_SYSTEM, "lb_run: eventfd: %s", strerror(errno)));
     if (flags & LB_RUN_SIGNALS) {
         signal_event = event;
         atomic_store(&first_signal, 0);
@@ -452,8 +537,6 @@ lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error)
         sigaction(SIGINT, &old_int, NULL);
         sigaction(SIGTERM, &old_term, NULL);
     }
-    __atomic_store_n(&w->stop_event, -1, __ATOMIC_RELEASE);
-    close(event);
     return status;
 }
 
@@ -483,34 +566,39 @@ static void describe_text(buffer *out, const char *name, const char *text)
     buffer_char(out, ':');
     if (!buffer_json_string(out, text, strlen(text)))
         buffer_literal(out, "null");
-    buffer_char(out, ',');
 }
 
 lb_value *lb_describe(const lb_bus *bus)
 {
+    pthread_rwlock_t *lock = (pthread_rwlock_t *)(uintptr_t)&bus->schemas.lock; /* it is ours */
     buffer out = {0};
     lb_value *value = NULL;
     buffer_char(&out, '{');
     describe_text(&out, "service", bus->service_name);
+    buffer_char(&out, ',');
     describe_text(&out, "process", bus->process_name);
-    buffer_printf(&out, "\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
+    buffer_printf(&out, ",\"service_is_random\":%s,", bus->service_name_is_random ? "true" : "false");
     describe_text(&out, "url", bus->masked_url);
-    buffer_literal(&out, "\"transports\":{");
+    buffer_literal(&out, ",\"transports\":{");
     const instance *const used[TRANSPORT_KINDS] = {
         [TRANSPORT_RPC] = bus->route.client->rpc,
         [TRANSPORT_RESULT] = bus->route.client->result,
         [TRANSPORT_EVENT] = bus->route.fires->event,
         [TRANSPORT_SCHEMA] = bus->schema,
     };
-    for (int i = 0; i < TRANSPORT_KINDS; i++)
+    for (int i = 0; i < TRANSPORT_KINDS; i++) {
+        if (i)
+            buffer_char(&out, ',');
         describe_text(&out, transport_kind_names[i], used[i]->transport->name);
-    out.size--; /* the last comma */
+    }
     buffer_literal(&out, "},\"apis\":[");
+    pthread_rwlock_rdlock(lock);
     for (size_t i = 0; i < bus->schemas.count; i++) {
         if (i)
             buffer_char(&out, ',');
         describe_api(&out, bus->schemas.order[i]);
     }
+    pthread_rwlock_unlock(lock);
     buffer_literal(&out, "],\"listeners\":[");
     for (size_t i = 0; i < bus->worker.listener_count; i++) {
         if (i)

@@ -9,10 +9,23 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {&cmd_run,        &cmd_call,   &cmd_fire,    &cmd_listen,
-                                       &cmd_inspect,    &cmd_shell,  &cmd_top,     &cmd_doctor,
-                                       &cmd_dumpschema, &cmd_schema, &cmd_local,   &cmd_dumpconfigschema,
-                                       &cmd_completion, &cmd_man,    &cmd_version, NULL};
+const command *const cli_commands[] = {&cmd_run,
+                                       &cmd_call,
+                                       &cmd_fire,
+                                       &cmd_listen,
+                                       &cmd_inspect,
+                                       &cmd_shell,
+                                       &cmd_top,
+                                       &cmd_doctor,
+                                       &cmd_deadletters,
+                                       &cmd_dumpschema,
+                                       &cmd_schema,
+                                       &cmd_local,
+                                       &cmd_dumpconfigschema,
+                                       &cmd_completion,
+                                       &cmd_man,
+                                       &cmd_version,
+                                       NULL};
 
 const command *cli_command(const char *name)
 {

@@ -39,6 +39,7 @@ typedef struct invocation {
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
     const char *cache, *cache_only;                                       /* and where they are */
     const char *interval, *once;                                          /* top */
+    const char *all, *group, *older_than, *fire_again, *yes;              /* deadletters */
 } invocation;
 
 /* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
@@ -77,7 +78,8 @@ typedef struct command {
 } command;
 
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_top, cmd_doctor,
-    cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
+    cmd_deadletters, cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man,
+    cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
 

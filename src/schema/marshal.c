@@ -519,12 +519,14 @@ lb_status result_encode(lb_slice api_name, const member_schema *member, unsigned
 
 static bool is_filled(const property *p) { return p->default_value && !p->required; }
 
-/* The arguments and, after them, the defaults of those that are absent. */
+/* The arguments and, after them, the defaults of those that are absent. A schema may say something of the
+ * arguments as a whole that these break: then they stay absent, so that what a handler gets is always valid. */
 static lb_status fill_defaults(const subject *s, arena *memory, const lb_kwarg **kwargs, size_t *count)
 {
     const validator *v = s->member->parameters;
     property_set seen;
     size_t size = *count;
+    violation why;
 
     property_set_clear(&seen, v);
     for (size_t i = 0; i < size; i++) {
@@ -540,6 +542,8 @@ static lb_status fill_defaults(const subject *s, arena *memory, const lb_kwarg *
     for (size_t i = 0; i < v->property_count; i++)
         if (is_filled(&v->properties[i]) && !property_set_has(&seen, i))
             filled[size++] = (lb_kwarg){.name = v->properties[i].name, .value = v->properties[i].default_value};
+    if (s->validates && v->whole && !validator_check_kwargs(v, filled, size, &why))
+        return LB_OK;
     *kwargs = filled;
     *count = size;
     return LB_OK;

@@ -59,6 +59,7 @@ static inline bool is(lb_slice s, const char *text)
 int run_rpc_rules(void);
 int run_event_rules(void);
 int run_history_rules(void);
+int run_dead_letter_rules(void);
 int run_other_rules(void);
 int run_process_rules(void);
 

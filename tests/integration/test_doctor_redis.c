@@ -580,7 +580,7 @@ static void dead_letters_are_told(void **state)
     redis_server *s = *state;
     lb_value_free(redis_command(s, "XADD", "shop.*:stream:dead", "*", "a", "b", NULL));
     expect(s->url, LB_FINDING_WARNING, "dead letters", "shop.*:stream: 1 event failed for good",
-           "shop.*:stream:dead");
+           "lightbus deadletters list");
 }
 
 /* ---- Queues and schemas ----------------------------------------------------------------------------- */

@@ -637,6 +637,88 @@ static void a_slow_connection_does_not_keep_new_events_back(void **state)
     proxy_stop(p);
 }
 
+/* ---- Servers in trouble ----------------------------------------------------------------------------- */
+
+/* S30: what a replica refused to acknowledge is acknowledged when it is a primary again, and not handled twice.
+ */
+static void acknowledgements_outlive_a_failover(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    const lb_event_message *events;
+    size_t count;
+    void *listener = listen_as(&f, "g", "c", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    acknowledge(&f, listener, fetch_events(&f, listener, 1), 1);
+    lb_value_free(redis_command(server, "REPLICAOF", "127.0.0.1", "1", NULL));
+    assert_int_equal(f.t->event->fetch(listener, 100, in_ms(500), &events, &count, &f.error), LB_TRANSPORT);
+    assert_int_equal(pending("shop.*:stream", "g"), 1);
+    lb_value_free(redis_command(server, "REPLICAOF", "NO", "ONE", NULL));
+    fetch_events(&f, listener, 0);
+    assert_int_equal(pending("shop.*:stream", "g"), 0);
+    f.t->event->unlisten(listener, false);
+    fixture_close(&f);
+}
+
+/* A failover may lose what the group was given: what is in hand is not given out again all the same. */
+static void what_is_in_hand_survives_a_group_that_is_set_back(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    void *listener = listen_as(&f, "g", "c", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    fire(&f, "2", "shop", "sold");
+    lb_event_message first = fetch_events(&f, listener, 2)[0];
+    char id[48];
+    snprintf(id, sizeof id, "%.*s", (int)first.native_id.size, first.native_id.data);
+    first.native_id = slice(id);
+    lb_value_free(redis_command(server, "XGROUP", "SETID", "shop.*:stream", "g", "0", NULL));
+    fire(&f, "3", "shop", "sold");
+    assert_slice(fetch_events(&f, listener, 1)->id, "3");
+    acknowledge(&f, listener, &first, 1);
+    flush(&f, listener);
+    assert_int_equal(pending("shop.*:stream", "g"), 2);
+    f.t->event->unlisten(listener, false);
+    fixture_close(&f);
+}
+
+/* S30: a server whose memory is full makes no groups, but gives out what there is. */
+static void a_full_server_still_delivers_after_a_reconnect(void **state)
+{
+    (void)state;
+    fixture f = fixture_open(NULL);
+    const lb_event_message *events;
+    size_t count;
+    void *listener = listen_as(&f, "g", "c", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    lb_value_free(redis_command(server, "CONFIG", "SET", "maxmemory", "1", NULL));
+    lb_value_free(redis_command(server, "CLIENT", "KILL", "TYPE", "normal", NULL));
+    lb_status status = LB_TRANSPORT; /* the first time it may find that the connection is gone */
+    for (int tries = 0; tries < 2 && status == LB_TRANSPORT; tries++)
+        status = f.t->event->fetch(listener, 100, in_ms(5000), &events, &count, &f.error);
+    lb_value_free(redis_command(server, "CONFIG", "SET", "maxmemory", "0", NULL));
+    assert_int_equal(status, LB_OK);
+    assert_int_equal(count, 1);
+    f.t->event->unlisten(listener, false);
+    fixture_close(&f);
+}
+
+/* S21: however long others may keep theirs. */
+static void gives_back_at_once_with_a_timeout_of_days(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("acknowledgement_timeout=172800&reclaim_interval=0.05");
+    void *first = listen_as(&f, "g", "a", "shop.sold", "$"),
+         *second = listen_as(&f, "g", "b", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    const lb_event_message *event = fetch_events(&f, first, 1);
+    assert_ok(f.t->event->give_back(first, &event, 1, &f.error), &f.error);
+    assert_slice(fetch_events(&f, second, 1)->id, "1");
+    f.t->event->unlisten(first, false);
+    f.t->event->unlisten(second, false);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -662,6 +744,10 @@ int main(void)
         cmocka_unit_test(tells_per_event_that_memory_is_short),
         cmocka_unit_test(stores_and_loads_schemas),
         cmocka_unit_test(a_slow_connection_does_not_keep_new_events_back),
+        cmocka_unit_test(acknowledgements_outlive_a_failover),
+        cmocka_unit_test(what_is_in_hand_survives_a_group_that_is_set_back),
+        cmocka_unit_test(a_full_server_still_delivers_after_a_reconnect),
+        cmocka_unit_test(gives_back_at_once_with_a_timeout_of_days),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -35,6 +35,16 @@ static lb_status find_user(lb_request *request, void *data)
     return lb_fail(request, "UserNotFound", "no user %d in \"%s\"", (int)lb_get_int(request, "id"), "staff");
 }
 
+/* More than an error holds, of characters of three bytes. */
+static lb_status complain(lb_request *request, void *data)
+{
+    char text[1024] = "xy";
+    (void)data;
+    while (strlen(text) < 1000)
+        strcat(text, "\xe2\x82\xac");
+    return lb_fail(request, "Expensive", "%s", text);
+}
+
 static lb_status break_result(lb_request *request, void *data)
 {
     shared *s = data;
@@ -141,6 +151,7 @@ static const lb_api calc = {
             LB_RPC("echo(value: any) -> any", echo),
             LB_RPC("same(a: str, b: str) -> bool", same),
             LB_RPC("find_user(id: int) -> str", find_user),
+            LB_RPC("complain()", complain),
             LB_RPC("break_result() -> int", break_result),
             LB_RPC("answer_nothing() -> null", answer_nothing),
             LB_RPC("give_up() -> int", give_up),
@@ -267,6 +278,17 @@ static void lb_fail_reaches_the_caller_by_name(void **state)
     assert_int_equal(error.status, LB_REMOTE_ERROR);
     assert_string_equal(error.type, "UserNotFound");
     assert_string_equal(error.message, "no user 7 in \"staff\"");
+}
+
+/* What is too long is cut, and remains readable. */
+static void a_long_reason_arrives_cut_between_characters(void **state)
+{
+    fixture *f = *state;
+    lb_error error = {0};
+    assert_status(lb_call(f->bus, "calc.complain", LB_NO_ARGS, NULL, &error), LB_REMOTE_ERROR, &error);
+    assert_string_equal(error.type, "Expensive");
+    assert_int_equal(strlen(error.message), 2 + (sizeof error.message - 3) / 3 * 3);
+    assert_contains(error.trace, "Expensive: xy\xe2\x82\xac");
 }
 
 static void s3_a_handler_that_fails_without_an_answer_is_an_error(void **state)
@@ -407,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_megabyte_travels_both_ways),
         cmocka_unit_test(no_answer_is_null),
         cmocka_unit_test(lb_fail_reaches_the_caller_by_name),
+        cmocka_unit_test(a_long_reason_arrives_cut_between_characters),
         cmocka_unit_test(s3_a_handler_that_fails_without_an_answer_is_an_error),
         cmocka_unit_test(s5_a_result_that_breaks_its_schema_is_an_error),
         cmocka_unit_test(a_deferred_answer_comes_from_another_thread),

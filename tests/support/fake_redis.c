@@ -48,7 +48,13 @@ static const char *usual_answer(client *c, int count, char *const *words)
     return "";
 }
 
-static void reply_to(faker *f, nfds_t at, const redisReply *command)
+const char fake_hang_up[] = "hang up";
+static bool skipping;
+
+bool fake_is_skipped(void) { return skipping; }
+
+/* False: the connection is to end. */
+static bool reply_to(faker *f, nfds_t at, const redisReply *command)
 {
     char *words[MOST_WORDS];
     int count = 0;
@@ -56,13 +62,15 @@ static void reply_to(faker *f, nfds_t at, const redisReply *command)
     for (size_t i = 0; i < command->elements && count < MOST_WORDS; i++)
         words[count++] = command->element[i]->str;
     c->skip -= c->skip > 0;
+    skipping = c->skip == 1;
     const char *said = f->answer ? f->answer(count, words, f->data) : NULL;
     if (!said)
         said = usual_answer(c, count, words);
-    bool skipped = c->skip == 1;
-    c->skip -= skipped;
-    if (!skipped && *said && send(f->fds[at].fd, said, strlen(said), MSG_NOSIGNAL) < 0)
-        return; /* the client has gone; its connection says so next */
+    if (skipping)
+        c->skip = 0;
+    else if (said != fake_hang_up && *said && send(f->fds[at].fd, said, strlen(said), MSG_NOSIGNAL) < 0)
+        return false;
+    return said != fake_hang_up;
 }
 
 /* False: the client has gone. */
@@ -73,11 +81,12 @@ static bool serve(faker *f, nfds_t at)
     ssize_t n = recv(f->fds[at].fd, data, sizeof data, 0);
     if (n <= 0 || redisReaderFeed(f->clients[at].reader, data, (size_t)n) != REDIS_OK)
         return false;
-    while (redisReaderGetReply(f->clients[at].reader, &command) == REDIS_OK && command) {
-        reply_to(f, at, command);
+    bool goes_on = true;
+    while (goes_on && redisReaderGetReply(f->clients[at].reader, &command) == REDIS_OK && command) {
+        goes_on = reply_to(f, at, command);
         freeReplyObject(command);
     }
-    return true;
+    return goes_on;
 }
 
 static void welcome(faker *f)

@@ -50,6 +50,29 @@ static void test_buffer_writes_numbers_and_strings(void **state)
     buffer_free(&b);
 }
 
+/* A text that is cut ends between two characters. */
+static void test_a_cut_keeps_characters_whole(void **state)
+{
+    static const char *const characters[] = {"x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+    (void)state;
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; i++)
+        for (size_t room = 1; room <= 20; room++) {
+            char text[64] = "", cut[20];
+            size_t size = strlen(characters[i]);
+            for (int n = 0; n < 8; n++)
+                strcat(text, characters[i]);
+            text_printf(cut, room, "%s", text);
+            size_t whole = (room - 1) / size * size, all = strlen(text);
+            assert_int_equal(strlen(cut), whole < all ? whole : all);
+        }
+    lb_error error = {0};
+    char text[1024] = "";
+    while (strlen(text) < 1000)
+        strcat(text, "\xe2\x82\xac");
+    lb_error_set(&error, LB_FAILED, "%s", text);
+    assert_int_equal(strlen(error.message), (sizeof error.message - 1) / 3 * 3);
+}
+
 static void test_buffer_refuses_what_is_not_utf8(void **state)
 {
     (void)state;
@@ -163,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arena_aligns_and_keeps_what_it_gave),
         cmocka_unit_test(test_buffer_writes_numbers_and_strings),
+        cmocka_unit_test(test_a_cut_keeps_characters_whole),
         cmocka_unit_test(test_buffer_refuses_what_is_not_utf8),
         cmocka_unit_test(test_map_finds_what_was_put_and_not_removed),
         cmocka_unit_test(test_backoff_grows_and_is_bounded),

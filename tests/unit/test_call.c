@@ -15,7 +15,7 @@ static struct {
     char answers[16][37]; /* ids of the calls that fetch is to answer */
     size_t answer_count;
     int sends, in_send, fetches, in_fetch;
-    bool hold_send, answer_at_once;
+    bool hold_send, answer_at_once, away;
     lb_result_message results[16];
     char ids[16][37];
 } medium = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -62,10 +62,14 @@ static lb_slice medium_return_path(void *self)
 static lb_status medium_fetch(void *self, int64_t deadline_ns, const lb_result_message **results, size_t *count,
                               lb_error *error)
 {
-    (void)self, (void)error;
+    (void)self;
     struct timespec nap;
     pthread_mutex_lock(&medium.lock);
     medium.fetches++;
+    if (medium.away) {
+        pthread_mutex_unlock(&medium.lock);
+        return lb_error_set(error, LB_TRANSPORT, "the medium is away");
+    }
     medium.in_fetch++;
     int64_t until = support_now_ms() + 20000;
     for (;;) {
@@ -269,6 +273,27 @@ static void s3_late_calls_without_an_answer_end_after_one_look(void **state)
     lb_close(bus);
 }
 
+/* ... also where looking fails: not every one of them tries for as long again. */
+static void s3_late_calls_end_after_one_look_when_the_bus_is_away(void **state)
+{
+    (void)state;
+    enum { CALLS = 16 };
+    lb_bus *bus = open_bus(10000);
+    lb_pending *calls[CALLS];
+    lb_error error = {0};
+    set(&medium.answer_at_once, false);
+    set(&medium.away, true);
+    for (int i = 0; i < CALLS; i++)
+        calls[i] = begin_and_pass_deadline(bus);
+    assert_int_equal(lb_call_end(calls[0], NULL, &error), LB_TIMEOUT);
+    int before = seen(&medium.fetches);
+    for (int i = 1; i < CALLS; i++)
+        assert_int_equal(lb_call_end(calls[i], NULL, &error), LB_TIMEOUT);
+    assert_int_equal(seen(&medium.fetches), before);
+    set(&medium.away, false);
+    lb_close(bus);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -290,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_hanging_send_ends_at_the_deadline),
         cmocka_unit_test(s3_an_answer_waits_for_a_thread_that_comes_late),
         cmocka_unit_test(s3_late_calls_without_an_answer_end_after_one_look),
+        cmocka_unit_test(s3_late_calls_end_after_one_look_when_the_bus_is_away),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -384,6 +384,27 @@ static void test_absent_arguments_get_their_defaults(void **state)
     assert_accepted(local("f(b: bool = false)"), "{}", "{\"b\":false}");
 }
 
+/* What a handler gets fits the schema: defaults that break what it says of the arguments as a whole stay out.
+ */
+static void test_defaults_that_break_the_whole_stay_out(void **state)
+{
+    static const char *const properties = "\"properties\": {\"a\": {}, \"b\": {\"default\": 1}}";
+    static const char *const wholes[] = {
+        "\"maxProperties\": 1", "\"if\": {\"required\": [\"b\"]}, \"then\": false",
+        "\"dependencies\": {\"b\": [\"c\"]}", "\"not\": {\"required\": [\"b\"]}"};
+    char schema[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++) {
+        snprintf(schema, sizeof schema, "{%s, %s}", properties, wholes[i]);
+        assert_accepted(remote(schema), "{\"a\": 2}", "{\"a\":2}");
+    }
+    snprintf(schema, sizeof schema, "{%s, \"maxProperties\": 2}", properties);
+    assert_accepted(remote(schema), "{\"a\": 2}", "{\"a\":2,\"b\":1}");
+    snprintf(schema, sizeof schema, "{%s, \"minProperties\": 2}", properties); /* what was sent has to fit */
+    assert_not_accepted(remote(schema), "{\"a\": 2}", "auth.f: expected at least 2 members, got 1");
+}
+
 static void test_defaults_of_foreign_schemas(void **state)
 {
     const member_schema *m =
@@ -416,6 +437,7 @@ int main(void)
         cmocka_unit_test_teardown(test_results_are_accepted, tidy),
         cmocka_unit_test_teardown(test_arguments_are_checked, tidy),
         cmocka_unit_test_teardown(test_absent_arguments_get_their_defaults, tidy),
+        cmocka_unit_test_teardown(test_defaults_that_break_the_whole_stay_out, tidy),
         cmocka_unit_test_teardown(test_defaults_of_foreign_schemas, tidy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

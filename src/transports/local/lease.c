@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <lightbus/log.h>
-#include <stdio.h>
 
 /* The pending record, if it is this listener's; MDB_NOTFOUND if not. */
 static int own_pending(const listener *l, const source *s, transaction *t, uint64_t number, key *k, pending *p)
@@ -57,18 +56,6 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
     return write_end(&t, result, "renewing leases", error);
 }
 
-/* Tells the group that something can be taken over at once. */
-static int reclaim_now(const listener *l, const source *at, transaction *t)
-{
-    group g;
-    MDB_dbi table = t->store->parts[STORE_EVENTS].table;
-    int result = group_get(t->txn, table, at->stream, at->group, &g);
-    if (result == MDB_NOTFOUND)
-        return 0;
-    g.reclaim_at_ns = RECLAIM_NOW;
-    return result ? result : group_put(t->txn, table, at->stream, at->group, slice_of(l->group), &g);
-}
-
 lb_status local_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error)
 {
     listener *l = self;
@@ -95,7 +82,8 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
             p.consumer = (lb_slice){"", 0};
             result = pending_put(t.txn, s->parts[STORE_EVENTS].table, &k, &p);
             if (result == 0)
-                result = reclaim_now(l, at, &t);
+                result = group_reclaim_now(t.txn, s->parts[STORE_EVENTS].table, at->stream, slice_of(l->group));
+            result = result == MDB_NOTFOUND ? 0 : result;
         } else if (result == MDB_NOTFOUND) {
             result = 0; /* another's already */
         }
@@ -106,38 +94,57 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
     return status;
 }
 
-/* What happened to the entry: of which group and consumer it was, where, how often tried, and why it is dead;
- * then its record. */
-static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
-                        const pending *p, const char *reason)
+/* The record of an event in hand that is gone from its stream. */
+static void put_trimmed(buffer *b, const lb_event_message *event)
 {
-    lb_event_message names = *event;
+    arena memory = {0};
+    buffer json = {0};
+    lb_event_message again = *event;
+    lb_kwarg *kwargs = arena_alloc(&memory, (event->kwargs_count + 1) * sizeof *kwargs);
+    again.kwargs = kwargs;
+    again.kwargs_count = 0;
+    for (size_t i = 0; i < event->kwargs_count && kwargs && !event->problem; i++) {
+        json.size = 0;
+        json_write(&json, event->kwargs[i].value);
+        kwargs[again.kwargs_count++] = (lb_kwarg){
+            .name = event->kwargs[i].name, .json = {arena_copy(&memory, json.data, json.size), json.size}};
+        b->failed |= json.failed || !kwargs[i].json.data;
+    }
+    if (event->problem)
+        again.id = (lb_slice){"", 0}; /* it stays one that cannot be understood */
+    b->failed |= !kwargs;
+    if (!b->failed)
+        put_event(b, &again);
+    buffer_free(&json);
+    arena_free(&memory);
+}
+
+static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
+                        const char *reason)
+{
+    const lb_dead_letter letter = {
+        .group = slice_of(l->group), .consumer = slice_of(l->consumer), .reason = slice_of(reason)};
     size_t begin = put_slice_begin(b);
-    names.kwargs_count = 0;
-    put_slice(b, slice_of(l->group));
-    put_slice(b, slice_of(l->consumer));
-    put_slice(b, event->native_id);
-    put_bytes(b, &p->deliveries, sizeof p->deliveries);
-    put_slice(b, slice_of(reason));
-    if (record.data)
-        buffer_add(b, record.data, record.size);
-    else
-        put_event(b, &names); /* trimmed meanwhile */
+    put_letter(b, &letter, event->native_id, (uint64_t)event->deliveries,
+               record.data ? record : (lb_slice){"", 0});
+    if (!record.data)
+        put_trimmed(b, event);
     put_slice_end(b, begin);
 }
 
-static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice records,
-                int64_t time_ms)
+static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice records)
 {
     MDB_dbi table = t->store->parts[STORE_EVENTS].table;
     native_id id;
-    char name[512];
-    int size = snprintf(name, sizeof name, "%s:dead", at->name);
-    lb_slice dead_name = {name, size < (int)sizeof name ? (size_t)size : sizeof name - 1};
+    buffer name = {0};
     key copy = *k;
     MDB_val kv = key_val(&copy);
-    int result = stream_append(t->txn, table, hash_text(dead_name), dead_name, records, time_ms,
-                               (uint64_t)l->bus->options.max_stream_length, &id);
+    buffer_printf(&name, "%s" DEAD_SUFFIX, at->name);
+    const lb_slice dead_name = {name.data, name.size};
+    int result = name.failed ? ENOMEM
+                             : stream_append(t->txn, table, hash_text(dead_name), dead_name, records,
+                                             wall_clock_ms(), (uint64_t)l->bus->options.max_stream_length, &id);
+    buffer_free(&name);
     return result ? result : mdb_del(t->txn, table, &kv, NULL);
 }
 
@@ -150,7 +157,7 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
     uint64_t number = 0;
     key k;
     pending p;
-    entry dying = {.time_ms = 0};
+    entry dying = {.number = 0};
     buffer dead = {0};
     lb_status status = find_entry(l, event, &at, &number, error);
     if (status == LB_OK)
@@ -170,8 +177,8 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         result = result == MDB_NOTFOUND ? 0 : result;
     }
     if (result == 0) {
-        encode_dead(&dead, l, event, dying.record, &p, reason);
-        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size}, dying.time_ms);
+        encode_dead(&dead, l, event, dying.record, reason);
+        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size});
     }
     buffer_free(&dead);
     return write_end_durably(&t, result, "moving an event to the dead letters", error);

@@ -650,4 +650,6 @@ const lb_event_transport local_events = {
     .history_fetch = local_history_fetch,
     .history_close = local_history_close,
     .lag = local_lag,
+    .replay = local_history_replay,
+    .purge = local_history_purge,
 };

@@ -51,6 +51,10 @@ lb_status local_history(void *self, const lb_history_config *config, int64_t dea
 lb_status local_history_fetch(void *history, size_t max, int64_t deadline_ns, const lb_event_message **events,
                               size_t *count, bool *end, lb_error *error);
 void local_history_close(void *history);
+lb_status local_history_replay(void *history, const lb_event_message *letter, bool fire, int64_t deadline_ns,
+                               lb_error *error);
+lb_status local_history_purge(void *history, const lb_event_message *letter, int64_t deadline_ns,
+                              lb_error *error);
 lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
                     void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                     lb_error *error);
@@ -60,6 +64,12 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
                       lb_error *error);
 lb_status local_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error);
 lb_status local_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error);
+
+/* letters.c; `name` is that of the stream of dead letters */
+lb_status local_letter_replay(local_bus *l, lb_slice name, const lb_event_message *letter, bool fire,
+                              int64_t deadline_ns, lb_error *error);
+lb_status local_letter_purge(local_bus *l, lb_slice name, const lb_event_message *letter, int64_t deadline_ns,
+                             lb_error *error);
 
 /* together.c: firing where each fire must be on the disk. A batch begins so, and goes on with the name
  * of the stream and a slice of records (as stream_append takes them) for each run. */

@@ -50,6 +50,7 @@ typedef struct caller {
     conn a; /* the fields from here on belong to fetch */
     push_queue in_flight;
     answers answered;
+    lb_error why;                    /* the last refusal of those in flight */
     unsigned pop_replies, pop_index; /* outstanding while pop_index < pop_replies */
     int64_t pop_until_ns;            /* by when it must have been answered */
     arena arena;                     /* the results given out */
@@ -218,27 +219,24 @@ static void write_calls(conn *c, const push_queue *q)
 
 static bool all_answered(const answers *a, const push_queue *q) { return a->pushes == q->count; }
 
-/* Notes one answer; those refused are marked, and told to fetch if `tell`. */
+/* Notes one answer. A call is refused when its push was, or when its key was and it could be taken out of the
+ * queue again; those are told to fetch if `tell`. *why stays from one answer to the next. */
 static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const reply *r, bool tell,
-                        lb_error *error)
+                        lb_error *why)
 {
     bool pushed = a->sets == q->count;
     size_t start = pushed ? a->pushes : a->sets, end = pushed ? push_run(q, start, q->count) : start + 1;
-    lb_error why = {0};
     *(pushed ? &a->pushes : &a->sets) = end;
-    if (reply_is_error(r))
-        conn_reply_error(from, r, "the call was refused", &why);
-    else if (pushed)
-        limit_enforce(c->redis, q, start, end, reply_integer(r), &why);
-    if (why.status == LB_OK)
-        return;
-    *error = why;
-    for (size_t i = start; i < end; i++) {
-        bool was = q->items[i].refused;
-        q->items[i].refused |= reply_is_error(r);
-        if (q->items[i].refused && tell && !(was && reply_is_error(r)))
-            refuse(c, push_id(q, &q->items[i]), why.status, why.message);
+    if (reply_is_error(r)) {
+        conn_reply_error(from, r, "the call was refused", why);
+        for (size_t i = start; i < end; i++)
+            q->items[i].refused = true;
+    } else if (pushed) {
+        limit_enforce(c->redis, q, start, end, reply_integer(r), why);
     }
+    for (size_t i = start; pushed && tell && i < end; i++)
+        if (q->items[i].refused)
+            refuse(c, push_id(q, &q->items[i]), why->status, why->message);
 }
 
 static size_t count_refused(const push_queue *q)
@@ -272,6 +270,8 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
         if (status == LB_OK)
             note_answer(c, &c->b, q, &answered, r, false, &why);
     }
+    for (size_t i = answered.pushes; i < q->count; i++)
+        q->items[i].refused = false; /* who knows */
     size_t refused = count_refused(q);
     if (refused && refused == q->count) {
         if (error)
@@ -523,7 +523,6 @@ static lb_status read_pop(caller *c, int64_t deadline_ns, const lb_result_messag
                           lb_error *error)
 {
     const reply *r;
-    lb_error why = {0};
     int64_t until = deadline_ns < c->pop_until_ns ? deadline_ns : c->pop_until_ns;
     while (popping(c)) {
         lb_status status = conn_receive(&c->a, until, &r, error);
@@ -539,7 +538,7 @@ static lb_status read_pop(caller *c, int64_t deadline_ns, const lb_result_messag
         if (status != LB_OK)
             return status;
         if (!all_answered(&c->answered, &c->in_flight)) {
-            note_answer(c, &c->a, &c->in_flight, &c->answered, r, true, &why);
+            note_answer(c, &c->a, &c->in_flight, &c->answered, r, true, &c->why);
             continue;
         }
         if (reply_is_error(r))

@@ -31,4 +31,8 @@ typedef enum decoded { DECODED, DECODED_NOOP, DECODED_NO_MEMORY } decoded;
  * DECODED_NOOP: a placeholder that says nothing. */
 decoded decode_event(arena *a, const reply *fields, size_t most, lb_event_message *event);
 
+/* The same for an entry of the dead letters: the event as it was, and in `letter` all but its id. An event that
+ * cannot be understood has its fields as arguments that are texts. False when memory is short. */
+bool decode_letter(arena *a, const reply *fields, size_t most, lb_event_message *event, lb_dead_letter *letter);
+
 #endif

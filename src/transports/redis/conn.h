@@ -14,7 +14,7 @@
 /* What the server can do; asked by the first connection that gets through. */
 typedef struct server_features {
     int multi_pop;  /* BLMPOP and LMPOP are there: 1; not: -1; not known yet: 0. Atomic. */
-    int no_unblock; /* CLIENT UNBLOCK was refused once. Atomic. */
+    int no_unblock; /* CLIENT UNBLOCK or CLIENT ID was refused once. Atomic. */
     int no_skip;    /* CLIENT REPLY was refused once. Atomic. */
 } server_features;
 

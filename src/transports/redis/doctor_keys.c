@@ -257,8 +257,7 @@ lb_status check_dead_letters(doctor *d, lb_error *error)
         int64_t length = 0;
         lb_slice key = d->dead.items[i];
         status = length_of(d, "XLEN", key, &length, error);
-        report_dead_letters(&d->report, (lb_slice){key.data, key.size - 5}, length,
-                            doctor_command(d, "XREVRANGE %s + - COUNT 10", report_word(&d->report, key)));
+        report_dead_letters(&d->report, (lb_slice){key.data, key.size - 5}, length);
     }
     if (status == LB_OK && !d->report.told)
         report_tell(&d->report, LB_FINDING_OK, NULL, "none");

@@ -48,9 +48,11 @@ static void write_creation(listener *l, const stream *s, buffer *b)
     command_of(b, "XINFO", "GROUPS", s->key, NULL);
 }
 
-/* The last id delivered to our group, from an XINFO GROUPS: a list of lists of names and values. */
-static void learn_position(const listener *l, stream *s, const reply *info)
+/* The last id delivered to our group, from an XINFO GROUPS: a list of lists of names and values. False: there
+ * is no such group. */
+static bool learn_position(const listener *l, stream *s, const reply *info)
 {
+    bool found = false;
     for (const reply *group = reply_first(info); group; group = group->next) {
         bool ours = false;
         entry_id last = {0, 0};
@@ -61,33 +63,49 @@ static void learn_position(const listener *l, stream *s, const reply *info)
                      !entry_id_parse(reply_text(f->next), &last))
                 ours = false;
         }
+        found |= ours;
         if (ours && entry_id_compare(last, s->last) > 0)
             s->last = last;
     }
+    return found;
+}
+
+/* The three answers about a stream. Where the group is there, it is no failure that there is no memory to make
+ * one: events are read and acknowledged all the same. */
+static lb_status read_creation(listener *l, stream *s, lb_status *failed, int64_t deadline_ns, lb_error *error)
+{
+    conn *c = &l->w.conn;
+    lb_error why = {0};
+    const reply *r;
+    for (int i = 0; i < 3; i++) {
+        lb_status status = conn_answer(c, deadline_ns, &r, error);
+        if (status != LB_OK)
+            return status;
+        if (i == 0 && !reply_is_error(r) && s->group_seen)
+            lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again", c->options->place,
+                   l->group, s->key);
+        if (i < 2 && reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && why.status == LB_OK)
+            conn_reply_error(c, r, i ? "making a consumer" : "making a consumer group", &why);
+        if (i == 2 && learn_position(l, s, r) && why.status == LB_BUSY)
+            why.status = LB_OK;
+    }
+    s->group_seen |= why.status == LB_OK;
+    if (why.status != LB_OK && *failed == LB_OK) {
+        *failed = why.status;
+        if (error)
+            *error = why;
+    }
+    return LB_OK;
 }
 
 lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
 {
     conn *c = &l->w.conn;
-    const reply *r;
     for (stream *s = l->streams; s < l->streams + l->stream_count; s++)
         write_creation(l, s, &c->out);
     lb_status status = conn_send(c, deadline_ns, NULL, error), failed = LB_OK;
-    for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK; s++) {
-        for (int i = 0; i < 3 && status == LB_OK; i++) {
-            status = conn_answer(c, deadline_ns, &r, error);
-            if (status != LB_OK)
-                break;
-            if (i == 0 && !reply_is_error(r) && s->group_seen)
-                lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again",
-                       c->options->place, l->group, s->key);
-            if (i == 2)
-                learn_position(l, s, r);
-            else if (reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && failed == LB_OK)
-                failed = conn_reply_error(c, r, i ? "making a consumer" : "making a consumer group", error);
-        }
-        s->group_seen |= status == LB_OK && failed == LB_OK;
-    }
+    for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK; s++)
+        status = read_creation(l, s, &failed, deadline_ns, error);
     if (status == LB_OK && failed == LB_OK)
         l->serial = c->serial;
     return status == LB_OK ? failed : status;

@@ -156,7 +156,7 @@ static lb_status look(redis *r, conn *c, lb_slice api_name, lb_slice event_name,
     lb_slice shared = r->options.stream_per_event ? event_name : (lb_slice){"*", 1};
     lb_status status = conn_ready(c, deadline_ns, error);
     if (status == LB_OK)
-        status = streams_of(r, c, api_name, shared, collect, &names, deadline_ns, error);
+        status = streams_of(r, c, api_name, shared, STREAM_SUFFIX, collect, &names, deadline_ns, error);
     for (const struct stream_name *s = names.first; s && status == LB_OK; s = s->next)
         status = tell(c, api_name, s, found, data, deadline_ns, error);
     conn_release(c);

@@ -35,8 +35,6 @@ static const char bury_script[] =
     "redis.call('XACK', KEYS[1], ARGV[1], ARGV[3]) "
     "return 1";
 
-static const int64_t given_back_idle_ms = INT64_C(86400000); /* older than any acknowledgement timeout in use */
-
 static bool find_entry(const listener *l, const lb_event_message *event, entry_id *id)
 {
     return event->source >= 0 && (size_t)event->source < l->stream_count &&
@@ -112,7 +110,7 @@ lb_status lease_give_back(void *self, const lb_event_message *const *events, siz
     bool *ours = calloc(count + 1, sizeof *ours);
     if (!ours)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
-    lb_status status = touch(l, events, count, given_back_idle_ms, ours, error);
+    lb_status status = touch(l, events, count, given_back_idle_ms(l->w.conn.options), ours, error);
     for (size_t i = 0; i < count && status == LB_OK; i++) {
         entry_id id;
         if (find_entry(l, events[i], &id))

@@ -89,6 +89,11 @@ static void ack_confirmed(listener *l, const reply *r)
         lb_error why = {0};
         conn_reply_error(&l->w.conn, r, "acknowledging", &why);
         lb_log(LB_LOG_ERROR, "%zu events of %s: %s", s->done_written, s->key, why.message);
+        if (why.retryable || why.status == LB_NO_SPACE) { /* with the next write */
+            s->done_written = 0;
+            l->acks_written--;
+            return;
+        }
     }
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < s->done_written; i++)
@@ -178,6 +183,8 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
         ++*lost;
         return stream_done(s, id) ? LB_OK : LB_NO_MEMORY;
     }
+    if (!pending && entry_id_compare(id, s->last) < 0 && id_set_has(&s->in_hand, id))
+        return LB_OK; /* the group was set back, as by a failover */
     bool last_again =
         !pending && entry_id_compare(id, s->last) == 0; /* a group that was made again asks for it */
     if (!pending && entry_id_compare(id, s->last) > 0)
@@ -633,4 +640,6 @@ const lb_event_transport redis_events = {
     .history_fetch = history_fetch,
     .history_close = history_close,
     .lag = groups_lag,
+    .replay = history_replay,
+    .purge = history_purge,
 };

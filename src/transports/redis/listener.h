@@ -1,5 +1,5 @@
 /* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups,
- * reclaim.c takes over what others let lie, lease.c renews, gives back and buries.
+ * reclaim.c takes over what others let lie, lease.c renews, gives back and buries, letters.c digs up again.
  *
  * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server
  * has confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
@@ -8,6 +8,13 @@
 
 #include "codec.h"
 #include "instance.h"
+
+/* For a pending entry that anybody may take: older than any acknowledgement timeout in use. */
+static inline int64_t given_back_idle_ms(const redis_options *options)
+{
+    const int64_t day = INT64_C(86400000), timeout = options->acknowledgement_timeout_ms;
+    return timeout < day ? day : timeout;
+}
 
 typedef struct entry_id {
     uint64_t ms, seq;
@@ -119,12 +126,24 @@ lb_status history_fetch(void *history, size_t max, int64_t deadline_ns, const lb
                         size_t *count, bool *end, lb_error *error);
 void history_close(void *history);
 
+lb_status history_replay(void *history, const lb_event_message *letter, bool fire, int64_t deadline_ns,
+                         lb_error *error);
+lb_status history_purge(void *history, const lb_event_message *letter, int64_t deadline_ns, lb_error *error);
+
+/* letters.c: on a connection that is ready; `key` is that of the dead letters */
+lb_status letter_replay(conn *c, lb_slice key, const lb_event_message *letter, bool fire, int64_t deadline_ns,
+                        lb_error *error);
+lb_status letter_purge(conn *c, lb_slice key, const lb_event_message *letter, int64_t deadline_ns,
+                       lb_error *error);
+
 /* streams.c */
-/* The streams of an API that hold an event, or all of them for "*": calls `found` with each one's key and the
- * name of its event ("*": of all events). */
+#define STREAM_SUFFIX ":stream"      /* of the keys of streams */
+#define DEAD_SUFFIX   ":stream:dead" /* and of their dead letters */
+/* The streams of an API that hold an event, or all of them for "*", and ("*") of any API: calls `found` with
+ * each one's key and the name of its event ("*": of all events). */
 typedef bool (*stream_found)(lb_slice key, lb_slice event_name, void *data); /* false: memory is short */
-lb_status streams_of(redis *r, conn *c, lb_slice api_name, lb_slice event_name, stream_found found, void *data,
-                     int64_t deadline_ns, lb_error *error);
+lb_status streams_of(redis *r, conn *c, lb_slice api_name, lb_slice event_name, const char *suffix,
+                     stream_found found, void *data, int64_t deadline_ns, lb_error *error);
 
 /* lag.c */
 /* Three answers: about the stream, its groups, the number of dead letters; valid until the next question. */

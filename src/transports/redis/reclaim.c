@@ -120,8 +120,8 @@ static bool among(const reply *entries, entry_id id)
     return false;
 }
 
-/* What was asked for and not given was taken by another consumer, or has vanished from the stream: those are
- * done. */
+/* What was asked for and not given (or, before Redis 7, given as nil) was taken by another consumer, or has
+ * vanished from the stream: those are done. */
 static lb_status find_vanished(listener *l, stream *s, const entry_id *ids, size_t count, const reply *claimed,
                                lb_error *error)
 {
@@ -130,8 +130,6 @@ static lb_status find_vanished(listener *l, stream *s, const entry_id *ids, size
     char text[ENTRY_ID_TEXT];
     int64_t until = clock_in_ms(ANSWER_MS);
     const reply *r;
-    if (count_of(claimed) == count)
-        return LB_OK;
     for (size_t i = 0; i < count; i++) {
         if (among(claimed, ids[i]))
             continue;

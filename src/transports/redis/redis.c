@@ -175,7 +175,9 @@ static bool unblock(wakeable *w)
     lb_status status = conn_exchange(c, 1, "CLIENT UNBLOCK", deadline, &answer, &error);
     if (status == LB_OK) {
         done = reply_integer(answer) != 0;
-    } else if (answer) {
+    } else if (status == LB_BUSY) { /* a script is running */
+        done = false;
+    } else if (answer && !error.retryable) {
         __atomic_store_n(&r->features.no_unblock, 1, __ATOMIC_RELAXED);
         lb_log(LB_LOG_WARNING, "%s; blocking reads are now short instead", error.message);
     }
@@ -210,7 +212,12 @@ int64_t answer_deadline(int64_t deadline_ns)
 
 conn *control_lock(redis *r, int64_t deadline_ns, lb_error *error)
 {
-    pthread_mutex_lock(&r->control_lock);
+    int64_t least = clock_in_ms(ANSWER_LEAST_MS), until = deadline_ns < least ? least : deadline_ns;
+    const struct timespec end = {.tv_sec = until / CLOCK_SECOND, .tv_nsec = until % CLOCK_SECOND};
+    if (pthread_mutex_clocklock(&r->control_lock, CLOCK_MONOTONIC, &end) != 0) {
+        lb_error_set(error, LB_TRANSPORT, "%s: others wait for the server's answer", r->options.place);
+        return NULL;
+    }
     if (conn_ready(&r->control, deadline_ns, error) == LB_OK)
         return &r->control;
     pthread_mutex_unlock(&r->control_lock);
