@@ -152,7 +152,7 @@ static void a_screen_that_stays_is_not_written(void **state)
     terminal *t = screen(200, 50, urls[1]);
     terminal_wait_for(t, "\nauth ", PATIENCE_MS);
     terminal_type(t, "5");
-    terminal_wait_for(t, "\nPROCESS", PATIENCE_MS);
+    terminal_wait_output(t, "PROCESS", PATIENCE_MS); /* the record comes after the screen */
     size_t size = strlen(terminal_output(t));
     char before[64];
     snprintf(before, sizeof before, "%.60s", strchr(terminal_screen(t), '\n') - 40);
@@ -253,8 +253,8 @@ static void once_on_a_terminal(void **state)
     terminal_wait_for(t,
                       "\nPROCESS  SERVICE  STATE  HOST      PID  UPTIME  MEMORY  CALLS/S  BUSY  HANDLED/S\np1 ",
                       PATIENCE_MS);
+    terminal_wait_output(t, "\033[1mPROCESS", PATIENCE_MS);
     assert_null(strstr(terminal_output(t), "\033[?1049h"));
-    assert_non_null(strstr(terminal_output(t), "\033[1mPROCESS"));
     terminal_close(t);
     lb_close(bus);
 }
