@@ -14,6 +14,14 @@ bool reply_is_error_of(const reply *r, const char *code)
     return reply_is_error(r) && text.size >= size && memcmp(text.data, code, size) == 0;
 }
 
+size_t reply_count(const reply *r)
+{
+    size_t count = 0;
+    for (const reply *element = reply_first(r); element; element = element->next)
+        count++;
+    return count;
+}
+
 const reply *reply_field(const reply *list, const char *name)
 {
     size_t size = strlen(name);
