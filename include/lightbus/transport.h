@@ -132,10 +132,14 @@ typedef struct lb_listener_config {
     const lb_slice *api_names; /* pairs of API and event; "*" for all events of the API */
     const lb_slice *event_names;
     size_t count;
-    const char *since; /* "$", "0", a native id, or ISO 8601; for a group that is new */
-    bool temporary;    /* no other process will ask for the group later: it may go with its last listener, also
-                          with one that was killed */
+    const char *since;  /* "$", "0", a native id, or ISO 8601; for a group that is new */
+    bool temporary;     /* no other process will ask for the group later: it may go with its last listener, also
+                           with one that was killed */
+    int deduplicate_ms; /* not 0: fetch gives out one copy of an event, see there */
 } lb_listener_config;
+
+/* Events with a longer id than this are not compared with others. */
+#define LB_DEDUPLICATED_ID_MOST 255
 
 /* Which stored events are wanted, and in which order. Of dead letters, the time is that at which they were put
  * aside, and their own ids are the bounds. */
@@ -176,7 +180,11 @@ typedef struct lb_event_transport {
     /* Takes up to about `max` events: first those that this consumer had not acknowledged when it ended, then
      * those that others have let lie past the acknowledgement timeout, then new ones. LB_OK with *count == 0 at
      * the deadline or after interrupt. An event in hand (given out, and neither acknowledged, given back nor
-     * dead) is not given out again. */
+     * dead) is not given out again.
+     * With deduplicate_ms: when the group was given another event of the same id from the same stream within
+     * that time, this one is acknowledged, counted and logged instead. What was given out before comes again as
+     * ever: an event is no copy of itself. A dead one is forgotten: a copy that comes later is given out. So is
+     * what has no id that can be read, or one of more than LB_DEDUPLICATED_ID_MOST bytes. */
     lb_status (*fetch)(void *listener, size_t max, int64_t deadline_ns, const lb_event_message **events,
                        size_t *count, lb_error *error);
     /* These events are done. May wait for the next fetch or flush, to share its write. They are matched by
@@ -264,7 +272,10 @@ typedef struct lb_transport {
      * reads well. Each check may take `check_ms`; one that cannot be made is a finding, too. Changes nothing on
      * the medium, and does not make one. False: there is none to be looked at further. */
     bool (*diagnose)(void *self, int64_t check_ms, lb_finding_fn found, void *data);
+    unsigned features; /* LB_TRANSPORT_...: what is optional and has no function of its own */
 } lb_transport;
+
+#define LB_TRANSPORT_DEDUPLICATES 1u /* listeners know deduplicate_ms; without it the bus refuses such */
 
 /* Makes a transport known to this process, for lb_open to find by the scheme of its URL. It must outlive all
  * handles. LB_UNSUPPORTED for another ABI, or without name, schemes, open, close or after_fork; LB_DUPLICATE

@@ -8,8 +8,8 @@
 
 #include "worker.h"
 
-/* What a medium does not have. */
-enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_PASSWORDS = 4 };
+/* What a medium does not have; deadlines: a call that arrives does not say how long its caller waits. */
+enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_DEADLINES = 4, NO_PASSWORDS = 8 };
 
 /* A way in which a medium goes away and comes back. What it keeps it has then. */
 typedef struct trouble {
@@ -76,9 +76,11 @@ static inline bool is(lb_slice s, const char *text)
 
 int run_rpc_rules(void);
 int run_event_rules(void);
+int run_copy_rules(const medium_kind *kind);
 int run_history_rules(void);
 int run_dead_letter_rules(void);
 int run_other_rules(void);
+int run_handler_rules(void);
 int run_process_rules(void);
 int run_hostile_rules(void);
 int run_trouble_rules(void);

@@ -67,7 +67,7 @@ int main(int argc, char **argv)
         return 2;
     }
     lb_transport_register(chosen->transport, NULL); /* unless it is built in */
-    int failed = run_rpc_rules() + run_event_rules() + run_history_rules() + run_dead_letter_rules() +
-                 run_other_rules() + run_hostile_rules() + run_trouble_rules();
-    return failed + (chosen->without & NO_PROCESSES ? 0 : run_process_rules());
+    int failed = run_rpc_rules() + run_event_rules() + run_copy_rules(chosen) + run_history_rules() +
+                 run_dead_letter_rules() + run_other_rules() + run_hostile_rules() + run_trouble_rules();
+    return failed + (chosen->without & NO_PROCESSES ? 0 : run_handler_rules() + run_process_rules());
 }

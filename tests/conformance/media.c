@@ -281,7 +281,7 @@ static void memory_stop(void *nothing) { (void)nothing; }
         local_drop_group
 
 const medium_kind media[] = {
-    {"redis", &redis_transport, redis_start, redis_stop, 0, redis_troubles, redis_spoil_queue,
+    {"redis", &redis_transport, redis_start, redis_stop, NO_DEADLINES, redis_troubles, redis_spoil_queue,
      redis_spoil_stream, redis_drop_group},
     {"local", LOCAL(local_start)},
     {"semaphore", LOCAL(semaphore_start)},

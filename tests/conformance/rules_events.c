@@ -255,6 +255,24 @@ static void s12_an_event_that_lies_is_taken_over_and_its_lease_is_lost(void **st
     events_close(&e);
 }
 
+static void s10_s12_what_was_lost_to_another_may_come_again(void **state)
+{
+    events e = events_open(state, "acknowledgement_timeout=0.3&reclaim_interval=0.1");
+    void *a = listen_a(&e), *b = listen_b(&e);
+    const lb_event_message *mine, *taken;
+    lb_error error = {0};
+    bool lost = false;
+    fire(&e, 0, 1);
+    assert_int_equal(take(&e, a, 10, 5000, &mine), 1);
+    assert_int_equal(take(&e, b, 10, 5000, &taken), 1);
+    assert_ok(e.t->renew(a, &mine, 1, &lost, &error), &error);
+    assert_true(lost);
+    e.t->unlisten(b, false); /* not handled: nobody else is left to do so */
+    expect_numbers(&e, a, 0, 1);
+    e.t->unlisten(a, false);
+    events_close(&e);
+}
+
 static void an_event_in_hand_is_not_given_out_again(void **state)
 {
     events e = events_open(state, "acknowledgement_timeout=0.2&reclaim_interval=0.1");
@@ -633,6 +651,7 @@ int run_event_rules(void)
         medium_test(s11_a_process_takes_up_its_own_events_first),
         medium_test(s12_an_event_in_hand_is_not_given_to_others),
         medium_test(s12_an_event_that_lies_is_taken_over_and_its_lease_is_lost),
+        medium_test(s10_s12_what_was_lost_to_another_may_come_again),
         medium_test(an_event_in_hand_is_not_given_out_again),
         medium_test(s13_a_dead_letter_does_not_come_again),
         medium_test(s16_what_is_trimmed_is_not_lost_in_silence),

@@ -91,7 +91,7 @@ static void all_events_of_an_api(void **state)
     fixture_close(&f);
     f = fixture_open("stream_use=per_event");
     const lb_slice api = slice("shop"), all = slice("*");
-    const lb_listener_config config = {"group", "p1", &api, &all, 1, "$", false};
+    const lb_listener_config config = {"group", "p1", &api, &all, 1, "$", false, 0};
     assert_int_equal(f.t->event->listen(f.self, &config, in_ms(1000), &listener, &f.error), LB_CONFIG);
     assert_non_null(strstr(f.error.message, "per_event"));
     fixture_close(&f);
@@ -125,7 +125,7 @@ static void starts_where_since_says(void **state)
     static const char *const bad[] = {"yesterday", "2024-13-01", "2024-01-01T25:00", "1-x", ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const lb_slice api = slice("shop"), sold = slice("sold");
-        const lb_listener_config config = {"group", "p1", &api, &sold, 1, bad[i], false};
+        const lb_listener_config config = {"group", "p1", &api, &sold, 1, bad[i], false, 0};
         void *listener;
         assert_int_equal(f.t->event->listen(f.self, &config, in_ms(1000), &listener, &f.error), LB_CONFIG);
     }

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "../../base/clock.h"
+#include "copies.h"
 #include "stream.h"
 
-enum { SWEEP_MS = 60000, MOST_GROUPS = 4096 }; /* groups looked at in one transaction */
+/* groups and ids looked at in one transaction */
+enum { SWEEP_MS = 60000, MOST_GROUPS = 4096, MOST_IDS = 16384 };
 
 /* The record of a listener, under its owner's number; under 0 that of a group without one. */
 typedef struct listener_record {
@@ -45,6 +47,15 @@ int presence_enter(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t gro
     listener_record own = {.process = (int32_t)getpid(), .temporary = temporary};
     int result = remove_record(txn, table, g, 0);
     return result ? result : put_record(txn, table, g, owner, &own);
+}
+
+int presence_has(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner, bool *has)
+{
+    key k = key_3(KEY_LISTENER, stream_id, group_id, owner);
+    MDB_val kv = key_val(&k), v;
+    int result = mdb_get(txn, table, &kv, &v);
+    *has = result == 0;
+    return result == MDB_NOTFOUND ? 0 : result;
 }
 
 static bool is_gone(int32_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
@@ -169,6 +180,8 @@ static lb_status sweep_some(store *s, bool alone, int64_t idle_ms, int64_t ttl_m
     int result = read_groups(t.txn, table, after, list, count);
     for (size_t i = 0; i < *count && result == 0; i++)
         result = sweep_group(t.txn, table, list[i], alone, idle_ms, ttl_ms);
+    if (result == 0)
+        result = copies_sweep(&t, MOST_IDS);
     return write_end(&t, result, "removing groups", error);
 }
 

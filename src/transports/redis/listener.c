@@ -96,7 +96,7 @@ static void ack_confirmed(listener *l, const reply *r)
     l->acks_written--;
 }
 
-static void forget_outstanding(listener *l)
+void forget_outstanding(listener *l)
 {
     l->reading = false;
     l->acks_written = 0;
@@ -417,7 +417,7 @@ static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, con
     if (woken && l->reading)
         wakeable_unblock(&l->w);
     do {
-        status = step(l, max ? max : 1, deadline_ns, wait && !woken, &woken, &why);
+        status = copies_drop(l, step(l, max ? max : 1, deadline_ns, wait && !woken, &woken, &why), &why);
         woken = woken || wakeable_take(&l->w);
     } while (status == LB_OK && l->event_count == 0 && !woken && clock_now() < deadline_ns);
     *events = l->events;
@@ -567,6 +567,7 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a listener");
     pthread_mutex_init(&l->lock, NULL);
     l->has_read = true; /* old events come first */
+    l->deduplicate_ms = config->deduplicate_ms;
     l->group = strdup(config->group);
     l->consumer = strdup(config->consumer);
     l->since = strdup(since);
@@ -579,6 +580,8 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
         return LB_SYSTEM;
     }
     status = ready(l, deadline_ns, error);
+    if (status == LB_OK)
+        status = copies_check(l, answer_deadline(deadline_ns), error);
     if (status != LB_OK) {
         wakeable_free(&l->w);
         free_listener(l);

@@ -1,5 +1,6 @@
 /* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups,
- * reclaim.c takes over what others let lie, lease.c renews, gives back and buries, letters.c digs up again.
+ * reclaim.c takes over what others let lie, copies.c drops events that are there twice, lease.c renews, gives
+ * back and buries, letters.c digs up again.
  *
  * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server
  * has confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
@@ -51,6 +52,7 @@ typedef struct stream {
     int64_t sure_ns;   /* when it was last read to its end, or looked at for entries that were trimmed */
     entry_id gap_told; /* where the group stood when a gap was told that nobody can measure */
     bool group_seen;
+    bool made_again; /* the group: what is in hand is to be pending there */
     id_set in_hand;
     entry_id *done; /* acknowledged, and not confirmed by the server yet */
     size_t done_count, done_capacity, done_written;
@@ -72,6 +74,8 @@ typedef struct listener {
     size_t asked_for;    /* how many it is to give of a stream at most */
     int64_t read_until_ns;
     int recreated;            /* times in a row that groups had to be made again */
+    int deduplicate_ms;       /* the window; 0: copies are events like others */
+    uint64_t copies;          /* events that were passed over as such */
     lb_event_message *events; /* the batch */
     size_t event_count, event_capacity;
     arena arena;
@@ -99,6 +103,18 @@ void drop_from_hand(listener *l, stream *s, entry_id id);
 bool stream_done(stream *s, entry_id id);
 /* Sends the acknowledgements that wait and what is in the connection's buffer already, in one write. */
 lb_status send_with_acks(listener *l, int64_t deadline_ns, lb_error *error);
+
+/* What was to be answered on a connection that is gone. */
+void forget_outstanding(listener *l);
+
+/* copies.c */
+/* With deduplicate_ms, keeps the first ones of the batch and has the others acknowledged. `status`: of what
+ * filled the batch. After a failure, that one or its own, the batch is empty and will be read again. */
+lb_status copies_drop(listener *l, lb_status status, lb_error *error);
+/* LB_ACCESS: this user may not use the keys for it. */
+lb_status copies_check(listener *l, int64_t deadline_ns, lb_error *error);
+/* The key that tells which copy of an event was the first; false: it is not compared. */
+bool copies_key(const listener *l, const lb_event_message *event, buffer *key);
 
 /* reclaim.c */
 /* Reads a page of what was pending for this consumer when it connected. */
