@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -266,6 +267,65 @@ static void what_a_killed_compaction_left_goes(void **state)
         assert_int_equal(access(bus_file("events-new"), F_OK), -1);
     }
     store_close(must_open(""));
+}
+
+static int compact_until_killed(void *data)
+{
+    lb_error error = {0};
+    (void)data;
+    while (compact("", &error) == LB_OK)
+        ;
+    fail_msg("%s", error.message);
+    return 1;
+}
+
+static void fire_events(int count)
+{
+    static char text[20000];
+    void *self;
+    char url[300];
+    lb_error error = {0};
+    memset(text, '1', sizeof text);
+    lb_kwarg large = {.name = {"text", 4}, .json = {text, sizeof text}};
+    lb_event_message event = {.id = {"1", 1},
+                              .api_name = {"shop", 4},
+                              .event_name = {"ordered", 7},
+                              .kwargs = &large,
+                              .kwargs_count = 1};
+    snprintf(url, sizeof url, "local://%s/bus", folder);
+    lb_transport_config how = {.size = sizeof how, .url = url, .service_name = "tests", .process_name = "p"};
+    assert_ok(local_transport.open(&how, &self, &error), &error);
+    for (int n = 0; n < count; n++)
+        assert_ok(local_transport.event->send(self, (lb_event_message *const[]){&event}, 1, 0, &error), &error);
+    local_transport.close(self);
+}
+
+/* S10 */
+static void s10_a_compaction_may_be_killed_at_any_moment(void **state)
+{
+    (void)state;
+    enum { EVENTS = 100 };
+    unsigned seed = (unsigned)time(NULL);
+    print_message("seed %u\n", seed);
+    fire_events(EVENTS);
+    for (int round = 0; round < support_scaled(40); round++) {
+        lb_error error = {0};
+        pid_t child = child_start(compact_until_killed, NULL);
+        usleep((useconds_t)rand_r(&seed) % 15000);
+        child_kill(child, SIGKILL);
+        assert_int_equal(child_wait(child, PATIENCE_MS), 128 + SIGKILL);
+        stream stored;
+        view v = {0};
+        store *s = must_open("");
+        assert_ok(view_begin(&v, s, STORE_EVENTS, &error), &error);
+        assert_int_equal(
+            stream_get(v.txn, s->parts[STORE_EVENTS].table, hash_text((lb_slice){"shop.*", 6}), &stored), 0);
+        assert_int_equal(stored.last + 1 - stored.first, EVENTS);
+        view_free(&v);
+        store_close(s);
+        assert_int_equal(access(bus_file("events-new"), F_OK), -1);
+    }
+    fire_events(1);
 }
 
 /* S10: what a name in a folder leads to is on the disk only when the folder is, too. */
@@ -601,6 +661,7 @@ int main(void)
         folder_test(a_signal_does_not_keep_a_file_from_growing),
         folder_test(a_compacted_folder_is_as_open_as_before),
         folder_test(what_a_killed_compaction_left_goes),
+        folder_test(s10_a_compaction_may_be_killed_at_any_moment),
         folder_test(s10_the_folder_is_synced_with_its_files),
         folder_test(a_fork_does_not_keep_the_folder_in_use),
         folder_test(a_fork_in_the_middle_of_an_opening_locks_nobody_out),

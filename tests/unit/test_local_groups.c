@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/local_folder.h"
+#include "transports/local/instance.h"
 #include "transports/local/local.h"
 #include "transports/local/presence.h"
 
@@ -226,11 +227,13 @@ static void what_goes_with_a_group_is_told(void **state)
     (void)state;
     lb_close(listen_as("named", ignore, NULL, 0));
     fire(3);
+    lb_log_set_level(LB_LOG_WARNING);
     lb_log_to(keep_removed, NULL);
     lb_log_set_level(LB_LOG_WARNING);
     sweep(2000, 1000);
     lb_log_set_level(LB_LOG_ERROR);
     lb_log_to(NULL, NULL);
+    lb_log_set_level(LB_LOG_ERROR);
     assert_int_equal(count_groups(), 0);
     assert_contains(removed, "named-stock is removed");
     assert_contains(removed, "3 events not handled");
@@ -326,6 +329,56 @@ static void s32_large_events_come_back_in_batches(void **state)
     local_transport.close(self);
 }
 
+/* ---- Logs ------------------------------------------------------------------------------------------- */
+
+typedef struct log_seen {
+    store *s;
+    int lost, removed, guarded;
+} log_seen;
+
+/* A log may block: nobody else could write meanwhile. */
+static void look_at_guard(lb_log_level level, const char *message, void *data)
+{
+    log_seen *seen = data;
+    pthread_mutex_t *guard = &seen->s->shared->guards[STORE_EVENTS].mutex;
+    (void)level;
+    seen->lost += strstr(message, "were lost") != NULL;
+    seen->removed += strstr(message, "is removed") != NULL;
+    if (pthread_mutex_trylock(guard) == 0)
+        pthread_mutex_unlock(guard);
+    else
+        seen->guarded++;
+}
+
+static void nothing_is_logged_in_the_middle_of_a_transaction(void **state)
+{
+    (void)state;
+    void *self = transport_open(), *listener;
+    const lb_event_transport *t = local_transport.event;
+    const lb_event_message *events;
+    size_t count;
+    lb_error error = {0};
+    lb_slice api = {"shop", 4}, name = {"ordered", 7};
+    lb_event_message event = {.id = {"1", 1}, .api_name = api, .event_name = name};
+    lb_listener_config config = {
+        .group = "g", .consumer = "c", .api_names = &api, .event_names = &name, .count = 1};
+    assert_ok(t->listen(self, &config, 0, &listener, &error), &error);
+    for (int n = 0; n < 500; n++)
+        assert_ok(t->send(self, (lb_event_message *const[]){&event}, 1, 0, &error), &error);
+    log_seen seen = {.s = ((local_bus *)self)->store};
+    lb_log_set_level(LB_LOG_WARNING);
+    lb_log_to(look_at_guard, &seen);
+    assert_ok(t->fetch(listener, 10, 0, &events, &count, &error), &error);
+    t->unlisten(listener, false);
+    assert_ok(presence_sweep(seen.s, false, 1000, 1, &error), &error);
+    lb_log_to(NULL, NULL);
+    lb_log_set_level(LB_LOG_ERROR);
+    assert_int_equal(seen.lost, 1);
+    assert_int_equal(seen.removed, 1);
+    assert_int_equal(seen.guarded, 0);
+    local_transport.close(self);
+}
+
 int main(void)
 {
     unsetenv("LIGHTBUS_SERVICE_NAME");
@@ -340,6 +393,7 @@ int main(void)
         folder_test(a_listener_that_lives_keeps_its_group),
         folder_test(groups_that_are_behind_do_not_make_the_folder_grow),
         folder_test(s32_large_events_come_back_in_batches),
+        folder_test(nothing_is_logged_in_the_middle_of_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

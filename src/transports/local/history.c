@@ -574,7 +574,6 @@ lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
     lag_search search = {l, v.txn, s->parts[STORE_EVENTS].table, api_name, found, data, 0};
     lb_slice shared = l->options.stream_per_event ? event_name : (lb_slice){"*", 1};
     int result = streams_of(l, v.txn, search.table, api_name, shared, false, tell_stream, &search);
-    view_end(&v);
     view_free(&v);
     result = search.result ? search.result : result;
     return result ? store_failed(s, STORE_EVENTS, result, "asking for the lag", error) : LB_OK;

@@ -5,6 +5,7 @@
 
 #include "copies.h"
 #include "instance.h"
+#include "notes.h"
 #include "stream.h"
 
 /* One stream that a listener reads. */
@@ -44,6 +45,7 @@ typedef struct listener {
     arena arena;
     given *batch;
     size_t batch_count, batch_capacity, batch_bytes;
+    notes notes; /* of the transaction */
 } listener;
 
 /* The entry of an event that this listener was given; LB_USAGE: it is another's. */
