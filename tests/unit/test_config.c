@@ -468,7 +468,7 @@ static void selectors_become_urls(void **state)
     assert_urls(
         "apis: {default: {rpc_transport: {redis: {max_message_size: 16_777_216, max_queue_length: 0x10}},\n"
         "  result_transport: {redis: {result_ttl: 1.0e+2}}}}\n",
-        "a", NULL, "redis://one/1", all, all, "redis://one/1", "redis://one/1");
+        "a", NULL, "redis://one/1", all, all, all, all);
     /* what selects Redis takes the environment's URL if that is one; others of another kind stay apart */
     assert_urls("bus: {schema: {transport: {redis: {url: 'rediss://s', tls_ca: 'a b.pem'}}}}\n"
                 "apis: {default: {event_transport: {redis: {}}, rpc_transport: {local: {url: 'local:x'}},\n"
