@@ -7,6 +7,8 @@ PREFIX ?= /usr/local
 BUILD := build
 MAKEFLAGS += --no-print-directory
 JOBS := $(shell nproc 2>/dev/null || echo 2)
+# Tests mostly wait.
+TEST_JOBS := $(shell expr 4 '*' $(JOBS))
 ifneq ($(shell command -v ninja 2>/dev/null),)
 export CMAKE_GENERATOR ?= Ninja
 endif
@@ -32,7 +34,7 @@ test:
 	@tools/setup --tests
 	@$(configure) -DLIGHTBUS_TESTS=ON
 	@$(build)
-	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) $(CTEST_ARGS)
+	@ctest --test-dir $(BUILD) --output-on-failure --parallel $(TEST_JOBS) $(CTEST_ARGS)
 
 bench:
 	@tools/setup --bench

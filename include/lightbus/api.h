@@ -316,6 +316,17 @@ LB_API const char *lb_event_name(const lb_event *event);
 LB_API int lb_event_version(const lb_event *event);
 LB_API int lb_event_deliveries(const lb_event *event);  /* 1 the first time */
 LB_API bool lb_event_lease_lost(const lb_event *event); /* another process has taken the event over (S12) */
+/* Says why a handler fails, for the log and for whoever looks at the dead letter, and returns `status`:
+ *     return lb_event_fail(event, LB_REJECT, "no customer %d", id);
+ * Without it the reason is the status's name. On the handler's thread, before it returns. */
+LB_API lb_status lb_event_fail(const lb_event *event, lb_status status, const char *format, ...)
+    LB_PRINTF(3, 4);
+/* Of a dead letter: its own id, which listener's group and which process gave the event up ("": it does not
+ * tell), and why. NULL for all other events. See LB_HISTORY_DEAD_LETTERS. */
+LB_API const char *lb_event_dead_id(const lb_event *event);
+LB_API const char *lb_event_dead_group(const lb_event *event);
+LB_API const char *lb_event_dead_consumer(const lb_event *event);
+LB_API const char *lb_event_dead_reason(const lb_event *event);
 
 /* ---- Answering -------------------------------------------------------------------------------------- */
 

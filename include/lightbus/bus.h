@@ -1,11 +1,11 @@
 /* The bus handle: open, register, call, fire, listen, serve.
  *
  * Threads: a handle may be used from any number of threads at once, but for lb_close and for what sets it up
- * (lb_listen, lb_on_ready, lb_hook, the functions of <lightbus/task.h>; lb_fd the first time): these are for one
- * thread, while no other one uses the handle. A handle that only calls and fires starts no thread: the callers
- * do the I/O, one for all. After fork() the child's handle opens connections of its own; a worker (lb_run,
- * lb_start) does not continue in the child, which may start one.
- * A handle is never NULL, but for lb_close. Functions block at most until the deadline that they name. */
+ * (lb_listen, lb_on_ready, lb_hook, the functions of <lightbus/task.h>; lb_fd the first time): these are for
+ * one thread, while no other one uses the handle. A handle that only calls and fires starts no thread: the
+ * callers do the I/O, one for all. After fork() the child's handle opens connections of its own; a worker
+ * (lb_run, lb_start) does not continue in the child, which may start one. A handle is never NULL, but for
+ * lb_close. Functions block at most until the deadline that they name. */
 #ifndef LIGHTBUS_BUS_H
 #define LIGHTBUS_BUS_H
 
@@ -85,15 +85,19 @@ typedef struct lb_listen_options {
     int batch_size;     /* 100: events fetched at once, at most */
     int max_deliveries; /* 10 */
     unsigned flags;     /* LB_LISTEN_... */
+    int deduplicate_ms; /* 0: off. Of several events with one id, which a sender makes that tries again, the
+                           listener handles one within this time; at most LB_DEDUPLICATE_MOST_MS */
 } lb_listen_options;
 
-#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the worker stops */
+#define LB_DEDUPLICATE_MOST_MS (7 * 24 * 3600 * 1000) /* a week: what is remembered takes space on the bus */
+
+#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the last worker that has it stops */
 
 /* Listens: `events` is "api.event", several of them with spaces or commas between, or "api.*" for all
  * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
  * event, the processes of a group share them. Before the worker starts. Strings are copied.
  * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option),
- * LB_USAGE. */
+ * LB_UNSUPPORTED (deduplicate_ms with a transport that does not know it), LB_USAGE. */
 LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                            void *data, const lb_listen_options *options, lb_error *error);
 
@@ -113,12 +117,12 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
 
 /* Serves on threads of its own, and returns when the worker is ready: connected, schemas published,
  * consumer groups there, RPC queues watched. lb_stop drains it: stops fetching, lets handlers and tasks end,
- * sends what is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever these do, but
- * for hooks at after_worker_stopped: LB_OK; LB_TIMEOUT when one still ran (call it again); or the failure that
- * had ended the worker before, such as that of a task, or of a listener with LB_ON_ERROR_SHUTDOWN. Not from a
- * handler; lb_stop_request is: it makes lb_run return, and does not wait (any thread, signal handlers too).
- * lb_stop on another thread makes lb_run return as well, and lb_start and lb_run that have not come to an end yet
- * give up, with LB_CLOSED. A worker is started once at a time: LB_USAGE. */
+ * sends what is to be sent, gives the rest back. It returns by `timeout_ms` (-1: 10 s) whatever these do, and
+ * what hooks at after_worker_stopped call and fire ends by then too: LB_OK; LB_TIMEOUT when one still ran (call
+ * it again); or the failure that had ended the worker before, such as that of a task, or of a listener with
+ * LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does not wait (any
+ * thread, signal handlers too). lb_stop on another thread makes lb_run return as well, and lb_start and lb_run
+ * that have not come to an end yet give up, with LB_CLOSED. A worker is started once at a time: LB_USAGE. */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
@@ -196,6 +200,7 @@ typedef struct lb_history_options {
 } lb_history_options;
 
 #define LB_HISTORY_OLDEST_FIRST 1u /* default: newest first */
+#define LB_HISTORY_DEAD_LETTERS 2u /* events that listeners have given up, and not the streams themselves */
 
 /* Reads the events that the bus has stored, whoever has handled them, without any effect on listeners. `events`
  * is as for lb_listen. Several APIs are merged in the order of time. Memory stays flat, whatever is stored.
@@ -219,17 +224,37 @@ LB_API const char *lb_history_problem(const lb_history *history);
 LB_API lb_status lb_history_check(lb_history *history, bool *known, lb_error *error);
 LB_API void lb_history_close(lb_history *history); /* NULL is allowed */
 
+/* Dead letters (S13) are a history with LB_HISTORY_DEAD_LETTERS: each event is one that a listener's group has
+ * given up, with lb_event_dead_... and the deliveries that it had; in the order of when they were put aside,
+ * which the bounds, ids of letters or times, are about. `events` may be NULL: all that there are, also of APIs
+ * that nobody serves. One that cannot be understood has its raw fields as arguments, as far as the transport
+ * has any.
+ *
+ * lb_dead_letter_replay takes the one last given from the dead letters and has its group handle the event
+ * again, as one that is new to it: both or neither. No other group gets it. On Redis the group looks for it
+ * after reclaim_interval. LB_GONE: the letter was replayed or purged by somebody else, or the event is gone
+ * from its stream (max_stream_length), or nobody has been that group for so long that it is gone. With
+ * LB_REPLAY_FIRE, an event that is gone from its stream is fired anew under its own id: all groups get it, also
+ * those that have handled it. LB_MALFORMED: the letter does not tell whose it is, or cannot be fired.
+ * lb_dead_letter_purge removes the one last given, also when it is gone by now. Both wait at most
+ * rpc_timeout_ms. LB_TRANSPORT: it may have happened or not; LB_ACCESS; LB_USAGE: none was given, or it is no
+ * dead letter. */
+LB_API lb_status lb_dead_letter_replay(lb_history *history, unsigned flags, lb_error *error);
+LB_API lb_status lb_dead_letter_purge(lb_history *history, lb_error *error);
+#define LB_REPLAY_FIRE 1u
+
 /* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
  * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",
- * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream)}. `group`: this one alone
+ * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream), "lost" (trimmed or deleted
+ * before the group had read or acknowledged them; null: the transport cannot tell)}. `group`: this one alone
  * ({service_name}-{listener_name}), NULL: all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
 /* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
  * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
  * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers",
- * "dead_letters"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and blocking as
- * lb_history_open. */
+ * "dead_letters", "lost"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and
+ * blocking as lb_history_open. */
 LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",

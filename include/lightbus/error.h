@@ -41,7 +41,8 @@ extern "C" {
     X(NO_MEMORY, -22, "out of memory")                                                                         \
     X(CLOSED, -23, "closed or closing")                                                                        \
     X(UNSUPPORTED, -24, "not supported")                                                                       \
-    X(SYSTEM, -25, "an operating system call failed")
+    X(SYSTEM, -25, "an operating system call failed")                                                          \
+    X(GONE, -26, "not there any more")
 
 typedef enum lb_status {
 #define LB_STATUS_ROW(name, number, text) LB_##name = number,

@@ -54,7 +54,7 @@ void wanted_free(wanted_streams *w)
 bool wanted_has(const wanted_stream *s, lb_slice api_name, lb_slice event_name)
 {
     bool legible = api_name.size && event_name.size;
-    if (legible && !slice_equal(api_name, s->api_name))
+    if (legible && !slice_is(s->api_name, "*") && !slice_equal(api_name, s->api_name))
         return false;
     for (size_t i = 0; i < s->count; i++)
         if (slice_is(s->events[i], "*") || (legible && slice_equal(s->events[i], event_name)))

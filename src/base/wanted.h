@@ -9,8 +9,8 @@
 #include "arena.h"
 
 typedef struct wanted_stream {
-    lb_slice name, api_name;
-    lb_slice *events; /* "*": all */
+    lb_slice name, api_name; /* of the API, "*": of any */
+    lb_slice *events;        /* "*": all */
     size_t count;
 } wanted_stream;
 

@@ -241,6 +241,7 @@ lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error
 
 /* transports.c */
 const lb_transport *transport_find(const char *url, lb_error *error);
+bool transport_has(const lb_transport *t, unsigned feature); /* LB_TRANSPORT_... */
 /* Loads a transport from a shared object, and registers it; once, however often it is named. */
 lb_status transport_load(const char *object, lb_error *error);
 
@@ -346,8 +347,10 @@ struct lb_event {
     lb_message message;
     const lb_event_message *event;
     const char *id, *native_id, *api, *name; /* as C strings, made when asked for */
+    const char *dead_id, *dead_group, *dead_consumer, *dead_reason;
     int deliveries;
     const bool *lease_lost;
+    lb_error why; /* it failed, as its handler says; status LB_OK: it does not say */
 };
 /* The text of an error result, as Python's repr writes an exception, so that each side can read the other's. */
 void error_text_write(buffer *out, const char *type, const char *message);
@@ -374,7 +377,7 @@ bool rpc_threads_start(lb_bus *bus); /* worker.lock is held */
 /* An RPC handler's thread is about to wait in a call of its own: another one may be needed. */
 void rpc_thread_waits(lb_bus *bus);
 void rpc_thread_goes_on(lb_bus *bus);
-int64_t handler_deadline(void); /* of the request that this thread handles, or LB_FOREVER */
+int64_t handler_deadline(void); /* of the request that this thread handles, of lb_stop, or LB_FOREVER */
 
 bool listener_start(listener *l); /* worker.lock is held */
 void listener_join(listener *l);
@@ -390,6 +393,9 @@ void worker_init(struct worker *w);
 void worker_after_fork(struct worker *w); /* what is registered stays, and does not run */
 void worker_free(lb_bus *bus);
 bool worker_stopping(lb_bus *bus);
+/* By when what hooks at after_worker_stopped call, fire and publish on this thread must end; else LB_FOREVER.
+ */
+int64_t worker_stop_deadline(void);
 bool worker_spawn(lb_bus *bus, pthread_t *thread, void *(*body)(void *),
                   void *argument);                                      /* worker.lock is held */
 void worker_ready(lb_bus *bus);                                         /* a thread is */

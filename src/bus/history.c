@@ -27,6 +27,7 @@ struct lb_history {
     size_t part_count;
     bool oldest_first;
     const lb_event_message *current; /* NULL: none */
+    const part *origin;              /* of `current` */
     lb_event event;                  /* of `current` */
     arena memory;                    /* of `event` */
     api_schema *schema;              /* holds the defaults among its arguments, or NULL */
@@ -59,9 +60,9 @@ static lb_status read_events(const char *events, char **list, lb_slice **api_nam
 
 static lb_status check_options(const lb_history_options *o, lb_error *error)
 {
-    if (o->flags & ~LB_HISTORY_OLDEST_FIRST)
-        return lb_error_set(error, LB_CONFIG, "lb_history_open: unknown bits 0x%x in flags",
-                            o->flags & ~LB_HISTORY_OLDEST_FIRST);
+    const unsigned known = LB_HISTORY_OLDEST_FIRST | LB_HISTORY_DEAD_LETTERS;
+    if (o->flags & ~known)
+        return lb_error_set(error, LB_CONFIG, "lb_history_open: unknown bits 0x%x in flags", o->flags & ~known);
     if (o->from && strcmp(o->from, "$") == 0 && !(o->flags & LB_HISTORY_OLDEST_FIRST))
         return lb_error_set(error, LB_CONFIG, "from: \"$\" is for a history with the oldest first");
     return LB_OK;
@@ -70,14 +71,15 @@ static lb_status check_options(const lb_history_options *o, lb_error *error)
 /* Opens the part of a transport: the pairs whose APIs it stores. */
 static lb_status open_part(lb_history *h, part *p, const lb_history_options *o, lb_error *error)
 {
-    lb_slice *names = calloc(2 * h->pairs, sizeof *names);
+    lb_slice *names = calloc(2 * h->pairs + 1, sizeof *names);
     if (!names)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     lb_history_config config = {.api_names = names,
                                 .event_names = names + h->pairs,
                                 .from = o->from,
                                 .to = o->to,
-                                .oldest_first = h->oldest_first};
+                                .oldest_first = h->oldest_first,
+                                .dead_letters = o->flags & LB_HISTORY_DEAD_LETTERS};
     for (size_t i = 0; i < h->pairs; i++)
         if (route_of(h->bus, h->api_names[i])->fires->event == p->store) {
             names[config.count] = h->api_names[i];
@@ -97,25 +99,42 @@ static bool has_part(const lb_history *h, const instance *store)
     return false;
 }
 
+static lb_status add_part(lb_history *h, const instance *store, const lb_history_options *o, lb_error *error)
+{
+    if (has_part(h, store))
+        return LB_OK;
+    part *larger = realloc(h->parts, (h->part_count + 1) * sizeof *larger);
+    if (!larger)
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
+    h->parts = larger;
+    h->parts[h->part_count] = (part){.store = store};
+    return open_part(h, &h->parts[h->part_count++], o, error);
+}
+
+/* The stores of all APIs, those among them that can tell. */
+static lb_status open_all(lb_history *h, const lb_history_options *o, lb_error *error)
+{
+    lb_status status = LB_OK;
+    for (const struct fires *f = h->bus->fires; f && status == LB_OK; f = f->next)
+        if (f->event->transport->event->history)
+            status = add_part(h, f->event, o, error);
+    if (status == LB_OK && !h->part_count)
+        return lb_error_set(error, LB_UNSUPPORTED, "the transport \"%s\" cannot tell what it has stored",
+                            h->bus->route.fires->event->transport->name);
+    return status;
+}
+
 static lb_status open_history(lb_history *h, const char *events, const lb_history_options *o, lb_error *error)
 {
     lb_status status = check_options(o, error);
+    h->oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST;
+    if (status == LB_OK && !events && o->flags & LB_HISTORY_DEAD_LETTERS)
+        return open_all(h, o, error);
     if (status == LB_OK)
         status = read_events(events, &h->list, &h->api_names, &h->event_names, &h->pairs, error);
-    if (status != LB_OK)
-        return status;
-    h->oldest_first = o->flags & LB_HISTORY_OLDEST_FIRST;
-    h->parts = calloc(h->pairs, sizeof *h->parts);
-    if (!h->parts)
-        return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     for (size_t i = 0; i < h->pairs && status == LB_OK; i++) {
         const instance *store = find_store(h->bus, h->api_names[i], error);
-        if (!store)
-            return LB_UNSUPPORTED;
-        if (has_part(h, store))
-            continue;
-        h->parts[h->part_count].store = store;
-        status = open_part(h, &h->parts[h->part_count++], o, error);
+        status = store ? add_part(h, store, o, error) : LB_UNSUPPORTED;
     }
     return status;
 }
@@ -170,6 +189,12 @@ static lb_status fetch(const lb_history *h, part *p, lb_error *error)
 
 static bool is_used_up(const part *p) { return p->position == p->count; }
 
+/* Two stores may be the same place, with other options: an event is that of the store of its API. */
+static bool belongs(const lb_history *h, const part *p, const lb_event_message *m)
+{
+    return h->pairs || !m->api_name.size || route_of(h->bus, m->api_name)->fires->event == p->store;
+}
+
 /* Has the next event of each part at hand, unless there is none at present. */
 static lb_status fetch_all(lb_history *h, lb_error *error)
 {
@@ -180,17 +205,21 @@ static lb_status fetch_all(lb_history *h, lb_error *error)
     for (part *p = h->parts; p < h->parts + h->part_count; p++) {
         if (over)
             p->end = !h->oldest_first; /* what came since */
-        while (status == LB_OK && is_used_up(p) && !p->end)
-            status = fetch(h, p, error);
+        do {
+            if (is_used_up(p) && !p->end)
+                status = fetch(h, p, error);
+            while (!is_used_up(p) && !belongs(h, p, &p->batch[p->position]))
+                p->position++;
+        } while (status == LB_OK && is_used_up(p) && !p->end);
     }
     return status;
 }
 
 static int64_t time_of(const lb_event_message *m)
 {
+    const lb_slice id = m->dead ? m->dead->id : m->native_id;
     int64_t ms = 0;
-    for (const char *c = m->native_id.data; c < m->native_id.data + m->native_id.size && *c >= '0' && *c <= '9';
-         c++)
+    for (const char *c = id.data; c < id.data + id.size && *c >= '0' && *c <= '9'; c++)
         ms = ms < INT64_MAX / 20 ? ms * 10 + (*c - '0') : ms;
     return ms;
 }
@@ -211,13 +240,15 @@ static part *foremost(const lb_history *h)
     return best;
 }
 
-static void show(lb_history *h, const lb_event_message *m)
+static void show(lb_history *h, part *p)
 {
+    const lb_event_message *m = &p->batch[p->position++];
     static const bool never_lost = false;
     arena_reset(&h->memory, KEEP_MEMORY);
     api_schema_unref(h->schema);
     h->schema = NULL;
     h->current = m;
+    h->origin = p;
     h->event = (lb_event){
         .message = {.bus = h->bus,
                     .api_name = m->api_name,
@@ -226,6 +257,7 @@ static void show(lb_history *h, const lb_event_message *m)
                     .count = m->kwargs_count,
                     .memory = &h->memory},
         .event = m,
+        .deliveries = m->deliveries,
         .lease_lost = &never_lost,
     };
 }
@@ -239,7 +271,7 @@ lb_status lb_history_next(lb_history *h, const lb_event **event, lb_error *error
     part *p = status == LB_OK ? foremost(h) : NULL;
     if (!p)
         return status;
-    show(h, &p->batch[p->position++]);
+    show(h, p);
     *event = &h->event;
     return LB_OK;
 }
@@ -269,6 +301,36 @@ lb_status lb_history_check(lb_history *h, bool *known, lb_error *error)
                                   &message->kwargs, &message->count, error);
     }
     return status;
+}
+
+/* ---- Dead letters ----------------------------------------------------------------------------------- */
+
+static lb_status check_letter(const lb_history *h, const char *doing, lb_error *error)
+{
+    bus_check_fork(h->bus);
+    if (!h->current || !h->current->dead)
+        return lb_error_set(error, LB_USAGE, "%s: expected a dead letter to have been given", doing);
+    return LB_OK;
+}
+
+lb_status lb_dead_letter_replay(lb_history *h, unsigned flags, lb_error *error)
+{
+    lb_status status = check_letter(h, "lb_dead_letter_replay", error);
+    if (status != LB_OK)
+        return status;
+    if (flags & ~LB_REPLAY_FIRE)
+        return lb_error_set(error, LB_CONFIG, "lb_dead_letter_replay: unknown bits 0x%x in flags",
+                            flags & ~LB_REPLAY_FIRE);
+    return h->origin->store->transport->event->replay(h->origin->handle, h->current, flags & LB_REPLAY_FIRE,
+                                                      clock_in_ms(h->bus->rpc_timeout_ms), error);
+}
+
+lb_status lb_dead_letter_purge(lb_history *h, lb_error *error)
+{
+    lb_status status = check_letter(h, "lb_dead_letter_purge", error);
+    return status == LB_OK ? h->origin->store->transport->event->purge(
+                                 h->origin->handle, h->current, clock_in_ms(h->bus->rpc_timeout_ms), error)
+                           : status;
 }
 
 /* ---- Lag -------------------------------------------------------------------------------------------- */
@@ -316,6 +378,7 @@ static void write_lag(const lb_group_lag *lag, void *data)
     write_number(&l->out, "pending", lag->pending);
     write_number(&l->out, "consumers", lag->consumers);
     write_number(&l->out, "dead_letters", lag->dead_letters);
+    write_number(&l->out, "lost", lag->lost);
     if (!l->out.failed)
         l->out.data[l->out.size - 1] = '}';
 }
@@ -408,6 +471,7 @@ static void write_stream(const lb_group_lag *lag, void *data)
     write_number(&s->out, "pending", lag->pending);
     write_number(&s->out, "consumers", lag->consumers);
     write_number(&s->out, "dead_letters", lag->dead_letters);
+    write_number(&s->out, "lost", lag->lost);
     s->out.data[s->out.size - 1] = '}';
 }
 

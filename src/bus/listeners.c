@@ -118,6 +118,12 @@ static lb_status take_listen_options(listener *l, const route *r, const lb_liste
             error, LB_CONFIG,
             "listener %s: expected batch_size >= 0, max_deliveries >= 0 and a known on_error, got %d, %d, %d",
             l->name, o->batch_size, o->max_deliveries, (int)o->on_error);
+    if (o->deduplicate_ms < 0 || o->deduplicate_ms > LB_DEDUPLICATE_MOST_MS)
+        return lb_error_set(error, LB_CONFIG, "listener %s: expected deduplicate_ms from 0 (off) to %d, got %d",
+                            l->name, LB_DEDUPLICATE_MOST_MS, o->deduplicate_ms);
+    if (o->deduplicate_ms && !transport_has(l->event->transport, LB_TRANSPORT_DEDUPLICATES))
+        return lb_error_set(error, LB_UNSUPPORTED, "listener %s: deduplicate_ms: the transport %s cannot do it",
+                            l->name, l->event->transport->name);
     l->options = *o;
     l->options.batch_size = o->batch_size ? o->batch_size : r->batch_size;
     l->options.max_deliveries = o->max_deliveries ? o->max_deliveries : 10;
@@ -431,6 +437,8 @@ static outcome failed(listener *l, const lb_event_message *e, lb_status status, 
 static lb_status run_handler(listener *l, lb_event *event)
 {
     lb_status status = l->handler(event, l->data);
+    if (status != LB_OK)
+        l->reason = event->why;
     if (event->message.misuse.status == LB_OK)
         return status;
     l->reason = event->message.misuse;
@@ -555,6 +563,7 @@ static lb_status open_listener(listener *l, lb_error *error)
         .count = l->count,
         .since = l->since,
         .temporary = l->temporary,
+        .deduplicate_ms = l->options.deduplicate_ms,
     };
     void *handle = NULL;
     lb_status status =
@@ -593,19 +602,20 @@ static bool set_batch(listener *l, const lb_event_message *events, size_t count)
 static void give_back(listener *l)
 {
     lb_error error = {0};
+    lb_status status = LB_OK; /* after a failure the acknowledgement timeout does it */
     pthread_mutex_lock(&l->lock);
-    for (size_t i = l->position; i < l->batch_count; i++) {
+    for (size_t i = l->position; i < l->batch_count && status == LB_OK; i++) {
         const lb_event_message *e = &l->batch[i];
-        if (!l->lost[i] && transport(l)->give_back(l->handle, &e, 1, &error) != LB_OK)
-            break; /* the acknowledgement timeout does it then */
+        if (!l->lost[i])
+            status = transport(l)->give_back(l->handle, &e, 1, &error);
     }
     l->batch_count = 0;
     while (l->retries) {
         held *h = l->retries;
         const lb_event_message *e = &h->event;
         l->retries = h->next;
-        if (!h->lost)
-            transport(l)->give_back(l->handle, &e, 1, &error);
+        if (!h->lost && status == LB_OK)
+            status = transport(l)->give_back(l->handle, &e, 1, &error);
         held_free(h);
     }
     l->retry_count = 0;

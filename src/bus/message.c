@@ -209,6 +209,38 @@ const char *lb_event_api(const lb_event *e) { return text_of(&e->message, &e->ap
 const char *lb_event_name(const lb_event *e) { return text_of(&e->message, &e->name, e->event->event_name); }
 int lb_event_version(const lb_event *event) { return event->event->version; }
 int lb_event_deliveries(const lb_event *event) { return event->deliveries; }
+
+const char *lb_event_dead_id(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_id, dead->id) : NULL;
+}
+const char *lb_event_dead_group(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_group, dead->group) : NULL;
+}
+const char *lb_event_dead_consumer(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_consumer, dead->consumer) : NULL;
+}
+const char *lb_event_dead_reason(const lb_event *e)
+{
+    const lb_dead_letter *dead = e->event->dead;
+    return dead ? text_of(&e->message, &e->dead_reason, dead->reason) : NULL;
+}
+lb_status lb_event_fail(const lb_event *event, lb_status status, const char *format, ...)
+{
+    lb_error *why = (lb_error *)(uintptr_t)&event->why; /* the bus made it, and it is not const there */
+    char message[sizeof why->message];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(message, sizeof message, format, list);
+    va_end(list);
+    return lb_error_set(why, status, "%s", message);
+}
+
 bool lb_event_lease_lost(const lb_event *event) { return __atomic_load_n(event->lease_lost, __ATOMIC_RELAXED); }
 
 /* ---- Errors on the wire ----------------------------------------------------------------------------- */

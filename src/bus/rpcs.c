@@ -18,7 +18,11 @@ static _Thread_local struct {
     int64_t deadline_ns;
 } current = {NULL, NULL, LB_FOREVER};
 
-int64_t handler_deadline(void) { return current.deadline_ns; }
+int64_t handler_deadline(void)
+{
+    int64_t stop = worker_stop_deadline();
+    return current.deadline_ns < stop ? current.deadline_ns : stop;
+}
 
 /* ---- One call --------------------------------------------------------------------------------------- */
 

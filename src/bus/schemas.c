@@ -187,7 +187,8 @@ lb_status schemas_store(lb_bus *bus, int64_t deadline_ns, lb_error *error)
 static void announce(lb_bus *bus, int64_t now)
 {
     lb_error error = {0};
-    if (schemas_store(bus, clock_in_ms(LOOK_AGAIN_MS), &error) == LB_OK)
+    int64_t deadline = clock_in_ms(LOOK_AGAIN_MS), stop = worker_stop_deadline();
+    if (schemas_store(bus, deadline < stop ? deadline : stop, &error) == LB_OK)
         return;
     lb_log(LB_LOG_WARNING, "the schemas of this process could not be published: %s", error.message);
     __atomic_store_n(&bus->schemas.announce_at, now + LOOK_AGAIN_MS * CLOCK_MS, __ATOMIC_RELEASE);

@@ -55,6 +55,10 @@ void worker_free(lb_bus *bus)
 
 bool worker_stopping(lb_bus *bus) { return __atomic_load_n(&bus->worker.stopping, __ATOMIC_ACQUIRE); }
 
+static _Thread_local int64_t stop_deadline = LB_FOREVER;
+
+int64_t worker_stop_deadline(void) { return stop_deadline; }
+
 bool worker_runs(lb_bus *bus)
 {
     pthread_mutex_lock(&bus->worker.lock);
@@ -385,11 +389,14 @@ static void join_threads(lb_bus *bus)
 }
 
 /* The failure that had ended the worker counts before that of a hook. */
-static lb_status run_stop_hooks(lb_bus *bus, lb_status status, const lb_error *why, lb_error *error)
+static lb_status run_stop_hooks(lb_bus *bus, lb_status status, const lb_error *why, int64_t deadline,
+                                lb_error *error)
 {
     bool failed = status != LB_OK;
+    stop_deadline = deadline;
     lb_status hooks =
         hooks_of_worker(bus, LB_HOOK_AFTER_WORKER_STOPPED, failed ? why : NULL, failed ? NULL : error);
+    stop_deadline = LB_FOREVER;
     return failed ? status : hooks;
 }
 
@@ -438,7 +445,7 @@ lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error)
     }
     pthread_mutex_unlock(&w->lock);
     if (ended)
-        status = run_stop_hooks(bus, status, &why, error);
+        status = run_stop_hooks(bus, status, &why, deadline, error);
     return status;
 }
 

@@ -9,10 +9,23 @@
 #include <string.h>
 #include <unistd.h>
 
-const command *const cli_commands[] = {&cmd_run,        &cmd_call,   &cmd_fire,    &cmd_listen,
-                                       &cmd_inspect,    &cmd_shell,  &cmd_top,     &cmd_doctor,
-                                       &cmd_dumpschema, &cmd_schema, &cmd_local,   &cmd_dumpconfigschema,
-                                       &cmd_completion, &cmd_man,    &cmd_version, NULL};
+const command *const cli_commands[] = {&cmd_run,
+                                       &cmd_call,
+                                       &cmd_fire,
+                                       &cmd_listen,
+                                       &cmd_inspect,
+                                       &cmd_shell,
+                                       &cmd_top,
+                                       &cmd_doctor,
+                                       &cmd_deadletters,
+                                       &cmd_dumpschema,
+                                       &cmd_schema,
+                                       &cmd_local,
+                                       &cmd_dumpconfigschema,
+                                       &cmd_completion,
+                                       &cmd_man,
+                                       &cmd_version,
+                                       NULL};
 
 const command *cli_command(const char *name)
 {
@@ -93,6 +106,8 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
         flags_help(stderr, &in);
         return CLI_USAGE;
     }
+    if (strcmp(name, "help") == 0 && argc > 2 && !(in.command = cli_command(argv[2])))
+        return unknown_command(&in, argv[2]);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         flags_help(stdout, &in);
         return finish_output(&in);
@@ -103,8 +118,7 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
     return run_command(&in, argc - 2, argv + 2);
 }
 
-/* Everybody may read the command line of a process: overwrites the password of a URL in it (S33). */
-static void hide_password(const char *url)
+void cli_hide_password(const char *url)
 {
     const char *user = strstr(url, "://"), *at, *colon;
 
@@ -123,7 +137,7 @@ static void move_out(const char **url, arena *memory)
 
     if (!copy)
         return;
-    hide_password(*url);
+    cli_hide_password(*url);
     *url = copy;
 }
 
@@ -149,9 +163,9 @@ lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)
         options.process_name = in->process_name;
     bus = lb_open(&options, error); /* it copies them */
     if (in->url)
-        hide_password(in->url);
+        cli_hide_password(in->url);
     if (in->config)
-        hide_password(in->config);
+        cli_hide_password(in->config);
     return bus;
 }
 

@@ -37,7 +37,9 @@ typedef struct invocation {
     const char *api, *event, *id, *native_id, *event_version;           /* inspect: which events */
     const char *json_path, *from, *to, *internal;
     const char *format, *oldest_first, *follow, *validate, *show_casting; /* and how they are shown */
+    const char *cache, *cache_only;                                       /* and where they are */
     const char *interval, *once;                                          /* top */
+    const char *all, *group, *older_than, *fire_again, *yes;              /* deadletters */
 } invocation;
 
 /* Words for values, in a flag's `value` and a command's `arguments`, tell the help what to call them and shell
@@ -76,7 +78,8 @@ typedef struct command {
 } command;
 
 extern const command cmd_run, cmd_call, cmd_fire, cmd_listen, cmd_inspect, cmd_shell, cmd_top, cmd_doctor,
-    cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man, cmd_version;
+    cmd_deadletters, cmd_dumpschema, cmd_schema, cmd_local, cmd_dumpconfigschema, cmd_completion, cmd_man,
+    cmd_version;
 extern const command *const cli_commands[];   /* NULL-terminated */
 const command *cli_command(const char *name); /* NULL: there is none */
 
@@ -110,6 +113,8 @@ lb_bus *cli_open(const invocation *in, lb_options options);
 /* The same with the error in *error, and nothing printed. */
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
 
+/* Everybody may read the command line of a process: overwrites the password of a URL in argv (S33). */
+void cli_hide_password(const char *url);
 /* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
  * them later: from copies in `memory`. */
 void cli_hide_passwords(invocation *in, arena *memory);
@@ -132,10 +137,18 @@ typedef struct colours {
     const char *bold, *dim, *red, *green, *yellow, *cyan, *off;
 } colours;
 colours colours_for(FILE *stream);
-/* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. */
+/* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. The second
+ * takes line breaks and tabs for such too: a name must not look like lines of ours. */
 void print_safe(FILE *out, const char *text);
+void print_safe_line(FILE *out, const char *text);
 /* Prints a value on stdout as JSON, indented on a terminal, and a newline; the exit code. */
 int print_result(const invocation *in, const lb_value *value);
+/* Flushes stdout. 0, or the errno of what has failed on it so far, which stays so: EPIPE when its reader has
+ * gone away. */
+int output_flush(void);
+/* The error of an output_flush. LB_OK where there is none: a reader that has gone away is no failure. */
+lb_status output_status(int code, lb_error *error);
+bool output_has_reader(void); /* false when stdout is a pipe that nobody reads any longer */
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
 /* The same for a file of that name: NULL, or CLI_FAILURE, with the message printed. */

@@ -1,13 +1,15 @@
 /* lightbus inspect: prints stored events, filtered as they come. They are read page by page in the order of
  * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
- * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. */
+ * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. What is read
+ * is kept with --cache; with --cache-only the cache is opened in the bus's place. */
+#include "arguments.h"
 #include "inspect.h"
+#include "inspect_cache.h"
 
 #include "../base/clock.h"
 #include "../base/json.h"
 #include "../base/map.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +24,10 @@ typedef struct inspection {
     map apis;               /* names of those that are read */
     lb_history **histories; /* of those there at the start; then one for each time that more appeared */
     size_t history_count, turn;
-    lb_history *history; /* the one that gave the present event */
-    int64_t apis_at;     /* when to look for more */
-    char started_at[32]; /* a native id: what "$" is to an API that appears later */
+    lb_history *history;  /* the one that gave the present event */
+    inspect_cache *cache; /* NULL: nothing is kept */
+    int64_t apis_at;      /* when to look for more */
+    char started_at[32];  /* a native id: what "$" is to an API that appears later */
     arena memory;
     inspect_filter filter;
     inspect_printer printer;
@@ -79,26 +82,12 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 static lb_status no_api(const inspection *i, lb_error *error)
 {
-    buffer names = {0};
-    char text[HINT_SIZE];
-    suggestion s = suggestion_for(slice_of(i->in->api ? i->in->api : ""));
-    lb_value_iterator it = lb_value_iterate(i->schemas);
-    while (lb_value_next(&it)) {
-        suggestion_consider(&s, slice_of(it.name));
-        buffer_printf(&names, "%s%s", names.size ? ", " : "", it.name);
-    }
-    const char *known = buffer_text(&names);
-    lb_status status;
-    if (!i->in->api)
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
-    else if (s.best.size)
-        status =
-            lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus%s", i->in->api, hint(&s, text));
-    else
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus; there are: %.300s",
-                              i->in->api, known && *known ? known : "none");
-    buffer_free(&names);
-    return status;
+    const char *api = i->in->api;
+    char what[256];
+    if (!api)
+        return lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
+    snprintf(what, sizeof what, "no API \"%.100s\" is on the bus", api);
+    return target_unknown(error, LB_UNKNOWN_API, what, api, i->schemas);
 }
 
 /* The events to read of APIs that are not read yet, as lb_history_open takes them; none: there are no such
@@ -157,7 +146,10 @@ static lb_status open_history(inspection *i, const char *from, lb_error *error)
         return status;
     lb_value_free(i->schemas);
     i->printer.schemas = i->schemas = schemas;
-    status = choose_events(i, &events, error);
+    if (i->cache)
+        status = inspect_cache_keep_schemas(i->cache, schemas, error);
+    if (status == LB_OK)
+        status = choose_events(i, &events, error);
     if (status == LB_OK && events.size)
         status = add_history(i, events.data, from, error);
     if (status == LB_OK && !mark_chosen(i))
@@ -223,9 +215,8 @@ static void clear_progress(inspection *i)
 
 static void flush_output(inspection *i)
 {
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && !i->write_error)
-        i->write_error = errno ? errno : EIO;
+    if (!i->write_error)
+        i->write_error = output_flush();
     i->unflushed = false;
     i->flush_at = clock_now() + FLUSH_MS * CLOCK_MS;
 }
@@ -236,16 +227,20 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     int64_t now = clock_now();
     i->seen++;
     show_progress(i, now);
+    if (i->cache) {
+        lb_status status = inspect_cache_keep(i->cache, event, lb_history_problem(i->history), error);
+        if (status != LB_OK)
+            return status;
+    }
     if (i->unflushed && now >= i->flush_at)
         flush_output(i);
     if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
         return LB_OK;
     clear_progress(i);
-    errno = 0;
     if (!inspect_print(&i->printer, i->history, event))
         return no_memory(error);
     if (ferror(stdout))
-        i->write_error = errno ? errno : EIO;
+        flush_output(i);
     i->printed++;
     if (i->left != UINT64_MAX)
         i->left--;
@@ -315,16 +310,40 @@ static lb_status go_through(inspection *i, lb_error *error)
         }
         clear_progress(i);
         flush_output(i);
-        if (!i->in->follow)
+        if (!i->in->follow || !output_has_reader())
             break;
+        if (i->cache)
+            status = inspect_cache_flush(i->cache, error);
         nap(LOOK_AGAIN_MS);
     }
     clear_progress(i);
     flush_output(i);
-    if (i->write_error && i->write_error != EPIPE && status == LB_OK)
-        status =
-            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(i->write_error));
-    return status;
+    if (i->cache && status == LB_OK)
+        status = inspect_cache_flush(i->cache, error);
+    return status == LB_OK ? output_status(i->write_error, error) : status;
+}
+
+/* Of --from, --to or --native-id: the error begins with "from:" or "to:". */
+static int wrong_place(const invocation *in, const lb_error *error)
+{
+    const char *colon = strchr(error->message, ':');
+    if (in->native_id && colon)
+        return usage_error(in, "--native-id%s", colon);
+    return usage_error(in, "--%s", error->message);
+}
+
+/* In the place of the bus, and whatever is configured. */
+static lb_status open_cache(inspection *i, lb_error *error)
+{
+    const char *url = inspect_cache_url(&i->memory, lb_url(i->bus), error);
+    lb_close(i->bus);
+    i->bus = NULL;
+    if (!url)
+        return error->status;
+    unsetenv("LIGHTBUS_CONFIG");
+    i->bus =
+        lb_open(&(lb_options){.url = url, .service_name = "lightbus", .log_level = lb_log_get_level()}, error);
+    return i->bus ? LB_OK : error->status;
 }
 
 static int inspect(inspection *i)
@@ -333,12 +352,20 @@ static int inspect(inspection *i)
     i->bus = cli_open(i->in, (lb_options){.service_name = "lightbus"});
     if (!i->bus)
         return CLI_FAILURE;
+    if (i->in->cache_only && open_cache(i, &error) != LB_OK)
+        return failure(i->in, &error);
+    if (i->in->cache && !(i->cache = inspect_cache_open(lb_url(i->bus), &error)))
+        return failure(i->in, &error);
     int code = set_up_without_serving(i->in, i->bus);
     if (code != CLI_OK)
         return code;
     if (i->in->follow)
         catch_signals();
     lb_status status = open_first(i, &error);
+    if (status == LB_CONFIG)
+        return wrong_place(i->in, &error);
+    if (status == LB_INVALID_NAME)
+        return usage_error(i->in, "%s", error.message);
     if (status == LB_OK)
         status = go_through(i, &error);
     if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)
@@ -358,6 +385,9 @@ static lb_status read_flags(inspection *i, lb_error *error)
     if (in->events_count && !flags_count(in->events_count, &i->left))
         return lb_error_set(error, LB_USAGE, "--count: expected a whole number above 0, got \"%s\"",
                             in->events_count);
+    if (in->cache_only && (in->cache || in->follow))
+        return lb_error_set(error, LB_USAGE, "give --cache-only or --%s, not both",
+                            in->cache ? "cache" : "follow");
     if (in->native_id && (in->from || in->to))
         return lb_error_set(error, LB_USAGE, "give --native-id or --from and --to, not both");
     if (in->from && strcmp(in->from, "$") == 0 && !in->follow)
@@ -389,6 +419,7 @@ static int inspect_command(invocation *in)
     for (size_t n = 0; n < i.history_count; n++)
         lb_history_close(i.histories[n]);
     free(i.histories);
+    inspect_cache_close(i.cache);
     map_free(&i.apis);
     lb_value_free(i.schemas);
     lb_close(i.bus);
@@ -414,7 +445,15 @@ static const flag flags[] = {
     {"count", "N", "end after N events shown", SLOT(events_count), 0, false},
     {"follow", NULL, "oldest first, then go on with new ones", SLOT(follow), 'f', false},
     {"validate", NULL, "check them against the schema", SLOT(validate), 'd', false},
+    {"cache", NULL, "keep what is read for --cache-only", SLOT(cache), 0, false},
+    {"cache-only", NULL, "show what --cache has kept, without the bus", SLOT(cache_only), 'c', false},
     {"show-casting", NULL, "show what a listener would get", SLOT(show_casting), 'C', false},
+    {0},
+};
+
+static const term files[] = {
+    {"~/.cache/lightbus/inspect-*", "what --cache keeps, a folder for each bus; may be removed at any time",
+     false},
     {0},
 };
 
@@ -428,6 +467,7 @@ const command cmd_inspect = {
                "  lightbus inspect --api auth --event 'user_*' --count 10 --format human\n"
                "  lightbus inspect --json-path 'items[*].price>=100' | jq .id\n"
                "  lightbus inspect --follow --from '$' --validate\n",
+    .files = files,
     .flags = flags,
     .run = inspect_command,
 };

@@ -6,6 +6,7 @@
 
 #include "../base/json.h"
 #include "../schema/json_schema.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,19 @@ static void add_casting(buffer *out, const inspect_printer *p, const lb_event *e
     buffer_char(out, '}');
 }
 
+static void add_dead_letter(buffer *out, const lb_event *event)
+{
+    add_name(out, "dead_letter");
+    buffer_char(out, '{');
+    add_text(out, "id", lb_event_dead_id(event));
+    add_text(out, "group", lb_event_dead_group(event));
+    add_text(out, "consumer", lb_event_dead_consumer(event));
+    add_name(out, "deliveries");
+    buffer_int(out, lb_event_deliveries(event));
+    add_text(out, "reason", lb_event_dead_reason(event));
+    buffer_char(out, '}');
+}
+
 static void add_object(inspect_printer *p, lb_history *history, const lb_event *event)
 {
     buffer *out = &p->out;
@@ -107,6 +121,8 @@ static void add_object(inspect_printer *p, lb_history *history, const lb_event *
         add_argument(out, arg);
     if (problem)
         add_text(out, "problem", problem);
+    if (lb_event_dead_id(event))
+        add_dead_letter(out, event);
     if (p->validate)
         add_text(out, "validation", validation(history, &error));
     else if (p->show_casting)
@@ -143,13 +159,13 @@ enum { COLUMN = 14 };
 static void print_row(const inspect_printer *p, const char *name, const char *type, const lb_value *value)
 {
     char *text = lb_value_json(value, NULL);
-    int width = (int)strlen(name) + (type ? (int)strlen(type) + 2 : 0);
+    int width = (int)text_columns(name) + (type ? (int)text_columns(type) + 2 : 0);
     printf("    %s", p->colours.cyan);
-    print_safe(stdout, name);
+    print_safe_line(stdout, name);
     printf("%s", p->colours.off);
     if (type) {
         printf("%s: ", p->colours.dim);
-        print_safe(stdout, type);
+        print_safe_line(stdout, type);
         printf("%s", p->colours.off);
     }
     printf("%*s", width < COLUMN ? COLUMN - width : 1, "");
@@ -161,7 +177,7 @@ static void print_row(const inspect_printer *p, const char *name, const char *ty
 static void print_fact(const inspect_printer *p, const char *name, const char *text)
 {
     printf("    %s%-*s%s", p->colours.cyan, COLUMN, name, p->colours.off);
-    print_safe(stdout, *text ? text : "-");
+    print_safe_line(stdout, *text ? text : "-");
     putchar('\n');
 }
 
@@ -170,7 +186,7 @@ static void print_title(const inspect_printer *p, const char *title)
     printf("  %s%s%s\n", p->colours.bold, title, p->colours.off);
 }
 
-/* A native id that begins with milliseconds tells when the event was fired. */
+/* An id that begins with milliseconds tells when the event was fired or given up. */
 static void print_time(const inspect_printer *p, const char *native_id)
 {
     char text[64], *end;
@@ -211,15 +227,28 @@ static void print_checked(const inspect_printer *p, lb_history *history, const l
     }
 }
 
+static void print_dead_letter(const inspect_printer *p, const lb_event *event)
+{
+    char deliveries[16];
+    snprintf(deliveries, sizeof deliveries, "%d", lb_event_deliveries(event));
+    print_title(p, "Dead letter");
+    print_fact(p, "id", lb_event_dead_id(event));
+    print_time(p, lb_event_dead_id(event));
+    print_fact(p, "group", lb_event_dead_group(event));
+    print_fact(p, "consumer", lb_event_dead_consumer(event));
+    print_fact(p, "deliveries", deliveries);
+    print_fact(p, "reason", lb_event_dead_reason(event));
+}
+
 static void print_human(const inspect_printer *p, lb_history *history, const lb_event *event)
 {
     const char *problem = lb_history_problem(history);
     char version[16];
     snprintf(version, sizeof version, "%d", lb_event_version(event));
     printf("%s%s", p->colours.bold, p->colours.green);
-    print_safe(stdout, lb_event_api(event));
+    print_safe_line(stdout, lb_event_api(event));
     putchar('.');
-    print_safe(stdout, lb_event_name(event));
+    print_safe_line(stdout, lb_event_name(event));
     printf("%s\n", p->colours.off);
     print_title(p, "Metadata");
     print_fact(p, "id", lb_event_id(event));
@@ -232,6 +261,8 @@ static void print_human(const inspect_printer *p, lb_history *history, const lb_
     print_time(p, lb_event_native_id(event));
     if (problem)
         print_fact(p, "problem", problem);
+    if (lb_event_dead_id(event))
+        print_dead_letter(p, event);
     if (p->validate || p->show_casting)
         print_checked(p, history, event);
     putchar('\n');

@@ -83,6 +83,10 @@ static void the_contract_is_filled_in(void **state)
     assert_true(t->event->send && t->event->listen && t->event->fetch && t->event->acknowledge &&
                 t->event->flush && t->event->renew && t->event->give_back && t->event->dead_letter &&
                 t->event->interrupt && t->event->unlisten && t->event->lease_ms);
+    const bool tells = t->event->history;
+    assert_true(tells == (t->event->history_fetch != NULL) && tells == (t->event->history_close != NULL) &&
+                tells == (t->event->lag != NULL) && tells == (t->event->replay != NULL) &&
+                tells == (t->event->purge != NULL));
     assert_true(t->schema->store && t->schema->load && t->open && t->close && t->after_fork);
 }
 

@@ -1,10 +1,8 @@
 /* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 #include "terminal.h"
 
 #include <poll.h>
-
-static cli c;
 
 /* ---- What is stored --------------------------------------------------------------------------------- */
 
@@ -33,20 +31,6 @@ static void store(const char *native_id, const char *api, const char *event, con
                                 event, "version", version, field, json, NULL));
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
-}
-
 static int fill(void **state)
 {
     (void)state;
@@ -67,16 +51,7 @@ static int fill(void **state)
 
 /* ---- Running ---------------------------------------------------------------------------------------- */
 
-/* What the program printed, exactly. */
-static void prints(program *p, const char *text)
-{
-    int code = program_wait(p, DEADLINE_MS);
-    if (code != 0)
-        fail_msg("exit code %d: %s", code, p->text);
-    assert_string_equal(p->text, text);
-    program_free(p);
-}
-#define PRINTS(text, ...) prints(START(&c, "inspect", __VA_ARGS__), (text))
+#define PRINTS(text, ...) cli_prints(START(&c, "inspect", __VA_ARGS__), (text))
 
 /* The last digits of the native ids that it printed, in order. */
 static void shows(program *p, const char *digits)
@@ -233,6 +208,14 @@ static void unknown_apis(void **state)
     RUN(&c, 1, "no API \"stock*\" is on the bus; there are: ", "inspect", "--api", "stock*");
     lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
     RUN(&c, 1, "no API is on the bus; --api NAME", "inspect");
+    publish("single", EVENT("placed", USERNAME));
+    RUN(&c, 1, "no API \"stock\" is on the bus; there is: single\n", "inspect", "--api", "stock");
+    for (int i = 0; i < 30; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "long.name.of.an.api.number%d", i);
+        publish(name, EVENT("placed", USERNAME));
+    }
+    RUN(&c, 1, ", ...\n", "inspect", "--api", "stock");
 }
 
 /* ---- Formats ---------------------------------------------------------------------------------------- */
@@ -312,6 +295,102 @@ static void broken_events(void **state)
     RUN(&c, 0, "    problem       username: ", "inspect", "-n", "1700000000006-0", "-F", "human", "-d", "-C");
 }
 
+/* ---- The cache -------------------------------------------------------------------------------------- */
+
+/* The same bus with a cache of its own. */
+static cli with_cache(const char *name)
+{
+    cli own = c;
+    snprintf(own.cache, sizeof own.cache, "XDG_CACHE_HOME=%.100s/%s", c.folder, name);
+    return own;
+}
+#define SHOWS_OF(own, digits, ...) shows(START((own), "inspect", __VA_ARGS__), (digits))
+
+static void shows_what_was_kept_when_the_bus_has_lost_it(void **state)
+{
+    (void)state;
+    cli own = with_cache("kept");
+    RUN(&own, 1, "nothing is kept of this bus: lightbus inspect --cache keeps what it reads", "inspect",
+        "--cache-only");
+    SHOWS_OF(&own, "4321", "--cache");
+    SHOWS_OF(&own, "4321", "--cache");
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    SHOWS_OF(&own, "4321", "--cache-only");
+    SHOWS_OF(&own, "1234", "-c", "--oldest-first");
+    SHOWS_OF(&own, "43", "-c", "--count", "2");
+    SHOWS_OF(&own, "31", "-c", "-e", "user_*");
+    SHOWS_OF(&own, "2", "-c", "-a", "shop.*");
+    SHOWS_OF(&own, "3", "-c", "-n", "1700000000003-0");
+    SHOWS_OF(&own, "3", "-c", "-i", "id-1700000000003-0");
+    SHOWS_OF(&own, "32", "-c", "--from", "1700000000002", "--to", "2023-11-14T22:13:20.003Z");
+    SHOWS_OF(&own, "23", "-c", "--from", "1700000000002-0", "--to", "1700000000003", "--oldest-first");
+    SHOWS_OF(&own, "", "-c", "--to", "2023-01-01");
+    SHOWS_OF(&own, "4", "-c", "-v", ">2");
+    SHOWS_OF(&own, "1", "-c", "-j", "username=adam");
+    RUN(&own, 0, "\"casting\":{\"username\":{\"type\":\"str\",\"value\":\"adam\"}", "inspect", "-c", "-j",
+        "username=adam", "-C");
+    RUN(&own, 0, "\"validation\":\"auth.login: ", "inspect", "-c", "-n", "1700000000004-0", "-d");
+    RUN(&own, 2, "--from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
+        "noon");
+    RUN(&own, 1, "no API \"nobody\" is on the bus", "inspect", "-c", "-a", "nobody");
+    RUN(&own, 1, "nothing is kept of this bus", "inspect", "-c", "--url", "redis://127.0.0.1:1/0");
+}
+
+/* What is read in parts is put together in the order of time; APIs whose services are gone stay. */
+static void keeps_what_is_read_and_adds_to_it(void **state)
+{
+    (void)state;
+    cli own = with_cache("added");
+    SHOWS_OF(&own, "4", "--cache", "--count", "1");
+    SHOWS_OF(&own, "4", "-c");
+    SHOWS_OF(&own, "2", "--cache", "-a", "shop.orders");
+    SHOWS_OF(&own, "42", "-c");
+    lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
+    publish("auth", EVENT("user_left", USERNAME));
+    store("1700000000006-0", "auth", "user_left", "1", ":username", "{oops");
+    store("1700000000007-0", "auth", "user_left", "1", ":username", "\"\\u001b[31mzoë\"");
+    SHOWS_OF(&own, "76", "--cache");
+    SHOWS_OF(&own, "7642", "--cache-only");
+    RUN(&own, 0, "\"problem\":\"username: ", "inspect", "-c", "-n", "1700000000006-0");
+    RUN(&own, 0, "\":username\":\"\\\"\\\\u001b[31mzoë\\\"\"", "inspect", "-c", "-n", "1700000000007-0");
+}
+
+static void follows_and_keeps(void **state)
+{
+    (void)state;
+    cli own = with_cache("followed");
+    program *p = START(&own, "inspect", "--cache", "--follow");
+    program_expect(p, "1700000000004-0", DEADLINE_MS);
+    store("1700000000008-0", "auth", "login", "1", ":username", "\"x\"");
+    program_expect(p, "1700000000008-0", DEADLINE_MS);
+    child_kill(p->pid, SIGTERM);
+    cli_ends(p, 0, "1700000000001-0");
+    SHOWS_OF(&own, "84321", "-c");
+}
+
+/* A damaged cache is an error, and no crash. */
+static void refuses_a_damaged_cache(void **state)
+{
+    (void)state;
+    char command[600];
+    cli own = with_cache("damaged");
+    SHOWS_OF(&own, "4321", "--cache");
+    snprintf(command, sizeof command,
+             "for f in %s/damaged/lightbus/inspect-*/data.mdb; do echo nonsense >$f; done", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "the cache cannot be opened", "inspect", "--cache-only");
+    RUN(&own, 1, "the cache cannot be opened", "inspect", "--cache");
+    own = with_cache("cut");
+    SHOWS_OF(&own, "4321", "--cache");
+    snprintf(command, sizeof command, "truncate -s 12K %s/cut/lightbus/inspect-*/data.mdb", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "the cache cannot be opened: it has been cut short: remove it", "inspect", "--cache-only");
+    RUN(&own, 1, "the cache cannot be opened: it has been cut short: remove it", "inspect", "--cache");
+    snprintf(command, sizeof command, "chmod 0755 %s/cut/lightbus", c.folder);
+    assert_int_equal(system(command), 0);
+    RUN(&own, 1, "is open to others; expected mode 0700", "inspect", "--cache-only");
+}
+
 /* ---- Wrong usage ------------------------------------------------------------------------------------ */
 
 static void wrong_usage(void **state)
@@ -320,9 +399,8 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "unexpected argument \"auth\"", "inspect", "auth");
     RUN(&c, 2, "--format: expected json, pretty or human, got \"jsn\"; did you mean \"json\"?", "inspect", "-F",
         "jsn");
-    RUN(&c, 2, "--cache-only: there is no cache; events are read from the bus each time", "inspect",
-        "--cache-only");
-    RUN(&c, 2, "-c: there is no cache", "inspect", "-c");
+    RUN(&c, 2, "give --cache-only or --follow, not both", "inspect", "-c", "-f");
+    RUN(&c, 2, "give --cache-only or --cache, not both", "inspect", "--cache-only", "--cache");
     RUN(&c, 2, "--version: expected a number, maybe after one of", "inspect", "-v", "new");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", ">");
     RUN(&c, 2, "--version: expected a number", "inspect", "-v", "99999999999");
@@ -332,9 +410,11 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "give --native-id or --from and --to", "inspect", "-n", "1-0", "--from", "1-0");
     RUN(&c, 2, "--from: \"$\" (now) is for --follow", "inspect", "--from", "$");
     RUN(&c, 2, "unknown flag \"--oldest\"", "inspect", "--oldest");
-    RUN(&c, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "--from", "noon");
-    RUN(&c, 1, "from: expected a native id", "inspect", "-n", "noon");
-    RUN(&c, 1, "expected letters, digits and \"_\"", "inspect", "-e", "a-b");
+    RUN(&c, 2, "inspect: --from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "--from",
+        "noon");
+    RUN(&c, 2, "inspect: --to: expected a native id", "inspect", "--to", "noon");
+    RUN(&c, 2, "inspect: --native-id: expected a native id", "inspect", "-n", "noon");
+    RUN(&c, 2, "expected letters, digits and \"_\"", "inspect", "-e", "a-b");
     RUN(&c, 1, "lightbus inspect: error: ", "inspect", "--url", "redis://127.0.0.1:1/0");
     RUN(&c, 0, "Usage: lightbus inspect [FLAGS]\n", "inspect", "--help");
 }
@@ -461,7 +541,7 @@ static void a_terminal_has_colours(void **state)
     t = ON_TERMINAL("NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
     terminal_wait_output(t, "    time          2023-11-14T22:13:20.003Z\r\n", DEADLINE_MS);
     assert_contains(terminal_output(t), "auth.user_left\r\n");
-    assert_null(strchr(terminal_output(t), '\033'));
+    assert_null(strstr(terminal_output(t), "\033[0m")); /* progress, if it took long, was cleared by \033[K */
     terminal_close(t);
 }
 
@@ -486,10 +566,13 @@ static void progress_is_shown_and_cleared(void **state)
 {
     (void)state;
     const int columns[] = {80, 200};
-    lb_value_free(redis_command(c.redis, "EVAL",
-                                "for n = 1, 300000 do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
-                                "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
-                                "1", "auth.*:stream", NULL));
+    char count[16]; /* which take longer to read than progress stays away: 100 ms */
+    snprintf(count, sizeof count, "%d", support_scaled(300000));
+    lb_value_free(
+        redis_command(c.redis, "EVAL",
+                      "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
+                      "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
+                      "1", "auth.*:stream", count, NULL));
     for (int i = 0; i < 2; i++) {
         terminal *t = ON_TERMINAL(NULL, columns[i], "-j", "username=adam");
         terminal_wait_output(t, "}\r\n", DEADLINE_MS);
@@ -538,6 +621,20 @@ static void ctrl_c_ends_following(void **state)
     }
 }
 
+/* S32: a name from the bus cannot look like another event; what is wide takes its columns. */
+static void names_are_one_line(void **state)
+{
+    (void)state;
+    store("1700000000015-0", "auth", "login", "1", ":a\nauth.user_left\n  Data\n    b", "1");
+    store("1700000000016-0", "auth", "login", "1", ":\xe6\xbc\xa2\xe5\xad\x97", "1");
+    PRINTS("auth.login\n  Metadata\n    id            id-1700000000015-0\n    version       1\n  Data\n"
+           "    a?auth.user_left?  Data?    b 1\n"
+           "  Extra\n    native id     1700000000015-0\n    time          2023-11-14T22:13:20.015Z\n\n",
+           "-n", "1700000000015-0", "-F", "human");
+    RUN(&c, 0, "  Data\n    \xe6\xbc\xa2\xe5\xad\x97          1\n", "inspect", "-n", "1700000000016-0", "-F",
+        "human");
+}
+
 /* A value longer than a line goes on in the next one, whole. */
 static void long_values_are_shown_whole(void **state)
 {
@@ -571,6 +668,18 @@ static void a_reader_that_goes_away_ends_it_quietly(void **state)
     cli_ends(p, 0, "}\n0\n");
 }
 
+/* It need not wait for an event to find it out. */
+static void following_ends_with_its_reader(void **state)
+{
+    (void)state;
+    char command[400];
+    snprintf(command, sizeof command, "'%s' inspect --follow | head -n 1; echo \"${PIPESTATUS[0]}\"",
+             LIGHTBUS_PROGRAM);
+    program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
+                               (const char *const[]){c.url, NULL}, c.folder);
+    cli_ends(p, 0, "}\n0\n");
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, fill)
 
 int main(void)
@@ -591,6 +700,10 @@ int main(void)
         TEST(validated),
         TEST(cast),
         TEST(broken_events),
+        TEST(shows_what_was_kept_when_the_bus_has_lost_it),
+        TEST(keeps_what_is_read_and_adds_to_it),
+        TEST(follows_and_keeps),
+        TEST(refuses_a_damaged_cache),
         TEST(wrong_usage),
         TEST(follows_until_a_signal),
         TEST(follows_what_is_new),
@@ -600,8 +713,10 @@ int main(void)
         TEST(control_characters_are_shown_as_such),
         TEST(progress_is_shown_and_cleared),
         TEST(ctrl_c_ends_following),
+        TEST(names_are_one_line),
         TEST(long_values_are_shown_whole),
         TEST(a_reader_that_goes_away_ends_it_quietly),
+        TEST(following_ends_with_its_reader),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

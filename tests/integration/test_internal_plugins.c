@@ -59,7 +59,7 @@ static lb_bus *open_bus(const stage *s, const char *service, const char *process
                                         .process_name = process,
                                         .config = config,
                                         .rpc_timeout_ms = 3000,
-                                        .event_fire_timeout_ms = 300},
+                                        .event_fire_timeout_ms = 2000},
                           &error);
     if (!bus)
         fail_msg("%s", error.message);
@@ -320,6 +320,27 @@ static void a_plugin_alone_is_no_worker(void **state)
     assert_status(lb_start(bus, &error), LB_USAGE, &error);
     lb_close(bus);
     assert_int_equal(count_stored(s, "internal.state", "worker_stopped"), 0);
+}
+
+/* Its last word would take a minute. */
+static void a_dead_server_does_not_keep_a_worker_from_stopping(void **state)
+{
+    stage *s = *state;
+    lb_error error = {0};
+    char config[300];
+    write_file(s->folder, "c.yaml", STATE);
+    snprintf(config, sizeof config, "%s/c.yaml", s->folder);
+    lb_bus *bus =
+        lb_open(&(lb_options){.url = s->redis->url, .config = config, .event_fire_timeout_ms = 60000}, &error);
+    assert_ok(lb_register(bus, &auth, NULL, &error), &error);
+    start(bus);
+    wait_until(count_stored(s, "internal.state", "worker_started") == 1, PATIENCE_MS);
+    redis_server_down(s->redis);
+    int64_t began = support_now_ms();
+    lb_status status = lb_stop(bus, 3000, &error);
+    assert_true(support_now_ms() - began < 3000 + SLACK_MS);
+    assert_true(status == LB_OK || status == LB_TIMEOUT);
+    lb_close(bus);
 }
 
 /* The worker does not fail because of it, and pings again when the server is back. */
@@ -664,6 +685,7 @@ int main(void)
         stage_test(pings_can_be_switched_off),
         stage_test(the_state_is_told_without_tasks_too),
         stage_test(a_plugin_alone_is_no_worker),
+        stage_test(a_dead_server_does_not_keep_a_worker_from_stopping),
         stage_test(an_outage_costs_pings_alone),
         stage_test(events_of_python_are_understood),
         stage_test(calls_and_events_are_told_as_by_python),

@@ -75,6 +75,17 @@ bool child_runs(pid_t pid)
     return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
+bool child_is_stopped(pid_t pid)
+{
+    char path[40], text[200] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool stopped = fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strstr(text, ") T ");
+    if (fd >= 0)
+        close(fd);
+    return stopped;
+}
+
 int child_wait(pid_t pid, int timeout_ms)
 {
     int64_t deadline = support_now_ms() + timeout_ms;
@@ -134,7 +145,10 @@ static bool read_some(program *p, int64_t deadline, const char *wanted)
     char chunk[4096];
     int64_t left = deadline - support_now_ms();
     struct pollfd waits = {p->output, POLLIN, 0};
-    if (left <= 0 || poll(&waits, 1, (int)left) == 0)
+    int ready = left > 0 ? poll(&waits, 1, (int)left) : 0;
+    if (ready < 0 && errno == EINTR)
+        return true;
+    if (ready <= 0)
         fail_msg("waited for %s; the output so far: %s", wanted, p->text);
     ssize_t got = read(p->output, chunk, sizeof chunk);
     if (got <= 0)

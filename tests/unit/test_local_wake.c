@@ -1,8 +1,12 @@
 /* Waking across processes, in both ways, and what killed and forked processes leave of themselves. */
 #include "worker.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -55,7 +59,7 @@ static int throw_ball(void *data)
             wake_set_wait(&s, clock_in_ms(60000));
         }
         shared_add(b->turn, 1);
-        wake_up(b->table, b->words[(size_t)(1 - b->side) * b->count + b->count - 1], 1);
+        wake_waiters(b->table, b->words[(size_t)(1 - b->side) * b->count + b->count - 1], 1);
     }
     wake_set_free(&s);
     return 0;
@@ -109,7 +113,7 @@ static void all_are_woken_at_once(void **state)
         children[i] = child_start(wait_once, &w);
     wait_until(atomic_load(&w.table->words[WORD].waiters) == MANY, 10000);
     assert_int_equal(shared_get(w.woken), 0);
-    wake_up(w.table, WORD, WAKE_ALL);
+    wake_waiters(w.table, WORD, WAKE_ALL);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(child_wait(children[i], 20000), 0);
     assert_int_equal(atomic_load(&w.table->words[WORD].waiters), 0);
@@ -137,6 +141,59 @@ static void an_interrupt_ends_a_wait(void **state)
     wake_set_free(&s);
 }
 
+/* Any name of an API may share a number with that of a stream. */
+static void what_is_for_one_worker_is_taken_by_no_listener(void **state)
+{
+    wake_table *t = table_of_way(*state);
+    for (uint64_t number = 0; number < 2 * WAKE_WORDS; number++) {
+        wake_set worker, listener;
+        set_init(&worker, (uint64_t[]){wake_some_of(number)}, 1);
+        set_init(&listener, (uint64_t[]){wake_all_of(number)}, 1);
+        wake_set_look(&worker, t);
+        wake_set_look(&listener, t);
+        wake_waiters(t, wake_some_of(number), 1);
+        assert_true(wake_set_happened(&worker));
+        assert_false(wake_set_happened(&listener));
+        wake_set_free(&worker);
+        wake_set_free(&listener);
+    }
+}
+
+/* ---- Where the kernel does not let us wait for several words ---------------------------------------- */
+
+#ifdef WAKE_HAS_FUTEX
+static int wait_where_it_is_forbidden(void *data)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 449 /* futex_waitv */, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    wake_set s;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        return 77;
+    set_init(&s, (uint64_t[]){WORD, WORD + 1}, 2);
+    wake_set_look(&s, data);
+    wake_set_wait(&s, clock_in_ms(1));
+    assert_true(s.any); /* the next wait does sleep */
+    wake_set_free(&s);
+    return 0;
+}
+
+/* As older container runtimes do, with EPERM: no hot loop (S30). */
+static void s30_a_forbidden_system_call_is_done_without(void **state)
+{
+    (void)state;
+    int code = child_wait(child_start(wait_where_it_is_forbidden, table_of_way("futex")), 20000);
+    if (code == 77)
+        skip();
+    assert_int_equal(code, 0);
+}
+#endif
+
 /* ---- Slots of semaphores ---------------------------------------------------------------------------- */
 
 static void a_killed_waiter_takes_no_wake_up_from_a_living_one(void **state)
@@ -150,7 +207,7 @@ static void a_killed_waiter_takes_no_wake_up_from_a_living_one(void **state)
     }
     child_kill(children[0], SIGKILL);
     child_wait(children[0], 10000);
-    wake_up(w.table, WORD, 1);
+    wake_waiters(w.table, WORD, 1);
     assert_false(atomic_load(&w.table->slots[1].armed)); /* that one was woken */
     assert_int_equal(child_wait(children[1], 10000), 0);
 }
@@ -180,7 +237,7 @@ static void more_waiters_than_slots_look_from_time_to_time(void **state)
         assert_false(wake_set_wait(&sets[i], 0));
     }
     assert_null(sets[WAKE_SLOTS].slot);
-    wake_up(t, WORD, 1);
+    wake_waiters(t, WORD, 1);
     assert_true(wake_set_wait(&sets[WAKE_SLOTS], clock_in_ms(60000)));
     for (int i = 0; i <= WAKE_SLOTS; i++)
         wake_set_free(&sets[i]);
@@ -276,6 +333,10 @@ int main(void)
         both_ways(two_processes_wake_each_other),
         both_ways(all_are_woken_at_once),
         both_ways(an_interrupt_ends_a_wait),
+        both_ways(what_is_for_one_worker_is_taken_by_no_listener),
+#ifdef WAKE_HAS_FUTEX
+        cmocka_unit_test(s30_a_forbidden_system_call_is_done_without),
+#endif
         cmocka_unit_test(a_killed_waiter_takes_no_wake_up_from_a_living_one),
         cmocka_unit_test(slots_of_killed_processes_are_used_again),
         cmocka_unit_test(more_waiters_than_slots_look_from_time_to_time),

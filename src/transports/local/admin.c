@@ -87,13 +87,17 @@ static int put_streams(buffer *b, MDB_txn *txn, MDB_dbi table)
     for (; more == 0 && key_within(&k, &prefix) && !result;
          more = mdb_cursor_get(c, &k, &v, MDB_NEXT), first = false) {
         stream s;
+        lb_slice living;
         result = stream_get(txn, table, key_number(&k, 0), &s);
+        int64_t length = (int64_t)(s.last + 1 - s.first);
+        if (result == 0 && stream_is_dead(stream_name_of(&v), &living))
+            result = entries_count(txn, table, key_number(&k, 0), s.first, &length);
         if (result)
             break;
         buffer_str(b, first ? "{\"name\":" : ",{\"name\":");
         lb_slice name = stream_name_of(&v);
         put_text(b, name.data, name.size);
-        put_member(b, "length", (int64_t)(s.last + 1 - s.first));
+        put_member(b, "length", length);
         result = put_groups(b, txn, table, key_number(&k, 0), &s);
         buffer_char(b, '}');
     }
@@ -177,6 +181,7 @@ lb_status local_folder_info(const char *url, buffer *json, lb_error *error)
     local_options o;
     store *s;
     lb_status status = parse(url, &o, error);
+    o.durable = 0; /* looking changes nothing */
     if (status == LB_OK)
         status = store_open(&o, clock_in_ms(WAIT_MS), &s, error);
     if (status != LB_OK)

@@ -38,12 +38,13 @@ typedef struct refusal {
 
 struct caller {
     local_bus *bus;
+    store *store; /* in which the results of this client lie; NULL: none yet */
     uint64_t client;
     char path[sizeof RETURN_SCHEME + 16];
     pthread_mutex_t lock;
     queue pending;
     refusal *refused;
-    uint64_t taken[2];  /* the transaction and index of the last result that was taken */
+    uint64_t taken[2];  /* the transaction and index of the last result that was taken from the store */
     size_t taken_count; /* results that are still to be removed */
     queue urgent;       /* of the thread that sends */
     queue mine;         /* of the thread that fetches */
@@ -52,6 +53,29 @@ struct caller {
     arena arena;
     int descriptor; /* -1: nobody polls */
 };
+
+/* ---- The store --------------------------------------------------------------------------------------- */
+
+/* Goes over to a store. One that was made again counts its transactions anew, and has no word of who polls. */
+static void attach(struct caller *c, store *s)
+{
+    pthread_mutex_lock(&c->lock);
+    if (c->store != s) {
+        c->taken[0] = c->taken[1] = c->taken_count = 0;
+        if (c->descriptor >= 0)
+            atomic_fetch_add(&wake_word_of(s->wake, wake_all_of(c->client))->polled, 1);
+        c->store = s;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+static lb_status caller_store(struct caller *c, int64_t deadline_ns, store **s, lb_error *error)
+{
+    lb_status status = local_store(c->bus, deadline_ns, s, error);
+    if (status == LB_OK)
+        attach(c, *s);
+    return status;
+}
 
 /* ---- Queues ----------------------------------------------------------------------------------------- */
 
@@ -156,8 +180,8 @@ static bool take_refused(struct caller *c, const lb_result_message **results, si
 
 /* ---- Writing calls ---------------------------------------------------------------------------------- */
 
-/* Removes the results that were taken. */
-static int remove_taken(struct caller *c, MDB_cursor *cursor)
+/* Removes the results that were taken from the store: *count. */
+static int remove_taken(struct caller *c, const store *s, MDB_cursor *cursor, size_t *count)
 {
     key prefix = key_1(KEY_RESULT, c->client);
     MDB_val k = key_val(&prefix), v;
@@ -165,9 +189,9 @@ static int remove_taken(struct caller *c, MDB_cursor *cursor)
     uint64_t last[2];
     pthread_mutex_lock(&c->lock);
     memcpy(last, c->taken, sizeof last);
-    size_t count = c->taken_count;
+    *count = c->store == s ? c->taken_count : 0;
     pthread_mutex_unlock(&c->lock);
-    if (!count)
+    if (!*count)
         return 0;
     for (int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
          more == 0 && key_within(&k, &prefix) && !result; more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
@@ -179,10 +203,11 @@ static int remove_taken(struct caller *c, MDB_cursor *cursor)
     return result;
 }
 
-static void taken_are_removed(struct caller *c, size_t count)
+static void taken_are_removed(struct caller *c, const store *s, size_t count)
 {
     pthread_mutex_lock(&c->lock);
-    c->taken_count -= count;
+    if (c->store == s)
+        c->taken_count -= count;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -256,16 +281,16 @@ static lb_status write_calls(struct caller *c, queue *q, bool whole, int64_t dea
     store *s;
     transaction t;
     MDB_cursor *cursor = NULL;
-    size_t most = (size_t)c->bus->options.max_queue_length, taken = count_taken(c);
+    size_t most = (size_t)c->bus->options.max_queue_length, taken = 0;
     lb_error busy = {0};
-    lb_status status = local_store(c->bus, deadline_ns, &s, error);
+    lb_status status = caller_store(c, deadline_ns, &s, error);
     if (status == LB_OK)
         status = write_begin(s, STORE_CALLS, q->bytes.size + 1, deadline_ns, &t, error);
     if (status != LB_OK)
         return status;
     int result = mdb_cursor_open(t.txn, s->parts[STORE_CALLS].table, &cursor);
     if (result == 0)
-        result = remove_taken(c, cursor);
+        result = remove_taken(c, s, cursor, &taken);
     for (size_t i = 0, end; i < q->count && result == 0; i = end) {
         end = run_end(q, i);
         if (has_room(cursor, q->items[i].api, end - i, most)) {
@@ -291,10 +316,10 @@ static lb_status write_calls(struct caller *c, queue *q, bool whole, int64_t dea
     status = write_end(&t, result, "sending calls", error);
     if (status != LB_OK)
         return status;
-    taken_are_removed(c, taken);
+    taken_are_removed(c, s, taken);
     for (size_t i = 0, end; i < q->count; i = end) {
         end = run_end(q, i);
-        wake_up(s->wake, q->items[i].api, (int)(end - i));
+        wake_some(s->wake, q->items[i].api, (int)(end - i));
     }
     return LB_OK;
 }
@@ -355,17 +380,16 @@ lb_status local_caller_send(void *self, const lb_rpc_message *const *calls, size
             return status;
     }
     take_pending(c, &c->urgent);
-    size_t before = c->urgent.count;
-    lb_status status = add_all(c, &c->urgent, calls, count, &why);
-    if (status == LB_OK && c->urgent.count)
+    size_t before = c->urgent.count; /* which send had accepted, whatever is said of the new ones */
+    lb_status status = LB_OK, added = add_all(c, &c->urgent, calls, count, error);
+    if (c->urgent.count)
         status = write_calls(c, &c->urgent, before == 0, deadline_ns, &why);
-    if (status != LB_OK) {
-        refuse_first(c, &c->urgent, before, status, why.message); /* send had accepted those */
-        if (error)
-            *error = why;
-    }
+    if (status != LB_OK)
+        refuse_first(c, &c->urgent, before, status, why.message);
+    if (status != LB_OK && added == LB_OK && error)
+        *error = why;
     queue_clear(&c->urgent);
-    return status;
+    return added == LB_OK ? status : added;
 }
 
 /* ---- Withdrawing ------------------------------------------------------------------------------------ */
@@ -406,7 +430,7 @@ void local_caller_withdraw(void *self, const lb_rpc_message *const *calls, size_
     size_t sent = 0;
     for (size_t i = 0; i < count; i++)
         sent += !remove_pending(c, calls[i]->id);
-    if (!sent || local_store(c->bus, deadline, &s, &error) != LB_OK ||
+    if (!sent || caller_store(c, deadline, &s, &error) != LB_OK ||
         write_begin(s, STORE_CALLS, 0, deadline, &t, &error) != LB_OK)
         return; /* they expire */
     int result = mdb_cursor_open(t.txn, s->parts[STORE_CALLS].table, &cursor);
@@ -426,16 +450,18 @@ static lb_status read_results(struct caller *c, store *s, lb_slice records[MOST_
 {
     MDB_cursor *cursor;
     size_t bytes = 0;
+    uint64_t last[2];
     *count = 0;
-    key prefix = key_1(KEY_RESULT, c->client),
-        from = key_3(KEY_RESULT, c->client, c->taken[0], c->taken[1] + 1);
+    pthread_mutex_lock(&c->lock);
+    memcpy(last, c->taken, sizeof last);
+    pthread_mutex_unlock(&c->lock);
+    key prefix = key_1(KEY_RESULT, c->client), from = key_3(KEY_RESULT, c->client, last[0], last[1] + 1);
     MDB_val k = key_val(&from), v;
     lb_status status = view_begin(&c->view, s, STORE_CALLS, error);
     if (status != LB_OK)
         return status;
     int result = mdb_cursor_open(c->view.txn, s->parts[STORE_CALLS].table, &cursor);
     if (result == 0) {
-        uint64_t last[2] = {c->taken[0], c->taken[1]};
         int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
         for (; more == 0 && key_within(&k, &prefix) && *count < MOST_RESULTS && bytes < MOST_BYTES;
              more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
@@ -454,8 +480,10 @@ static lb_status read_results(struct caller *c, store *s, lb_slice records[MOST_
         mdb_cursor_close(cursor);
         if (result == 0 && *count) {
             pthread_mutex_lock(&c->lock);
-            memcpy(c->taken, last, sizeof last);
-            c->taken_count += *count;
+            if (c->store == s) {
+                memcpy(c->taken, last, sizeof last);
+                c->taken_count += *count;
+            }
             pthread_mutex_unlock(&c->lock);
         }
     }
@@ -512,7 +540,7 @@ lb_status local_caller_fetch(void *self, int64_t deadline_ns, const lb_result_me
     *results = NULL;
     drain_descriptor(c);
     lb_status status;
-    while ((status = local_store(c->bus, deadline_ns, &s, error)) == LB_OK) {
+    while ((status = caller_store(c, deadline_ns, &s, error)) == LB_OK) {
         write_pending(c, deadline_ns);
         if (take_refused(c, results, count))
             return LB_OK;
@@ -549,11 +577,14 @@ int local_caller_descriptor(void *self)
     store *s = __atomic_load_n(&l->store, __ATOMIC_ACQUIRE);
     if (c->descriptor >= 0 || !s)
         return c->descriptor;
+    attach(c, s);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     socklen_t size = address_of(c->client, &address);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0) {
+        pthread_mutex_lock(&c->lock);
         c->descriptor = fd;
-        atomic_fetch_add(&wake_word_of(s->wake, c->client)->polled, 1);
+        atomic_fetch_add(&wake_word_of(c->store->wake, wake_all_of(c->client))->polled, 1);
+        pthread_mutex_unlock(&c->lock);
         caller_wake(s, c->client); /* something may have come before */
         return fd;
     }
@@ -564,8 +595,8 @@ int local_caller_descriptor(void *self)
 
 void caller_wake(store *s, uint64_t client)
 {
-    wake_up(s->wake, client, WAKE_ALL);
-    if (!atomic_load(&wake_word_of(s->wake, client)->polled))
+    wake_all(s->wake, client);
+    if (!atomic_load(&wake_word_of(s->wake, wake_all_of(client))->polled))
         return;
     struct sockaddr_un address;
     socklen_t size = address_of(client, &address);
@@ -597,11 +628,12 @@ uint64_t caller_of_path(lb_slice path)
 static bool begin(struct caller *c)
 {
     c->client = unique_number();
+    c->store = NULL;
     c->taken[0] = c->taken[1] = c->taken_count = 0;
     c->descriptor = -1;
     snprintf(c->path, sizeof c->path, RETURN_SCHEME "%016llx", (unsigned long long)c->client);
     pthread_mutex_init(&c->lock, NULL);
-    return wake_set_init(&c->wake, &c->client, 1);
+    return wake_set_init(&c->wake, (uint64_t[]){wake_all_of(c->client)}, 1);
 }
 
 struct caller *local_caller_open(local_bus *l)
@@ -622,12 +654,13 @@ static void remove_results(struct caller *c, store *s)
     transaction t;
     MDB_cursor *cursor;
     lb_error error = {0};
+    size_t count;
     if (!count_taken(c) || write_begin(s, STORE_CALLS, 0, clock_in_ms(CLOSE_MS), &t, &error) != LB_OK)
         return;
     c->taken[0] = c->taken[1] = UINT64_MAX;
     int result = mdb_cursor_open(t.txn, s->parts[STORE_CALLS].table, &cursor);
     if (result == 0) {
-        result = remove_taken(c, cursor);
+        result = remove_taken(c, s, cursor, &count);
         mdb_cursor_close(cursor);
     }
     write_end(&t, result, "removing results", &error);
@@ -638,10 +671,11 @@ void local_caller_close(struct caller *c)
     if (!c)
         return;
     view_free(&c->view);
-    if (c->bus->store) {
-        remove_results(c, c->bus->store);
+    if (c->store) {
+        if (!store_gone(c->store))
+            remove_results(c, c->store);
         if (c->descriptor >= 0)
-            atomic_fetch_sub(&wake_word_of(c->bus->store->wake, c->client)->polled, 1);
+            atomic_fetch_sub(&wake_word_of(c->store->wake, wake_all_of(c->client))->polled, 1);
     }
     if (c->descriptor >= 0)
         close(c->descriptor);

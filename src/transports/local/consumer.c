@@ -250,6 +250,8 @@ static lb_status decode_calls(consumer *c, size_t count, const lb_rpc_message **
     for (size_t i = 0; i < count && list; i++)
         if (!get_call(&c->arena, c->taken[i], (size_t)c->bus->options.max_message_size, &list[i]))
             list = NULL;
+        else if (!list[i].problem && !caller_of_path(list[i].return_path))
+            list[i].problem = "expected a return path of a local bus"; /* not executed: nobody could be told */
     *calls = list;
     return list ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory: %zu calls were lost", count);
 }
@@ -319,14 +321,16 @@ lb_status local_consumer_open(void *self, const char *const *api_names, size_t c
     c->count = count;
     c->names = calloc(count + 1, sizeof *c->names);
     c->apis = calloc(count + 1, sizeof *c->apis);
-    bool ok = c->names && c->apis;
+    uint64_t *words = calloc(count + 1, sizeof *words);
+    bool ok = c->names && c->apis && words;
     for (size_t i = 0; i < count && ok; i++) {
         c->apis[i] = hash_text(slice_of(api_names[i]));
+        words[i] = wake_some_of(c->apis[i]);
         ok = (c->names[i] = strdup(api_names[i])) != NULL;
     }
-    if (ok && count == 0)
-        c->apis[0] = unique_number(); /* what nobody sends to */
-    if (!ok || !wake_set_init(&c->wake, c->apis, count ? count : 1)) {
+    ok = ok && wake_set_init(&c->wake, words, count ? count : 1); /* without an API: what nobody sends to */
+    free(words);
+    if (!ok) {
         free_consumer(c);
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
     }

@@ -4,12 +4,6 @@
 
 enum { LEASES_PASSED = 2 }; /* times that an event may have been taken over and was not */
 
-static bool ends_with(lb_slice text, const char *end)
-{
-    size_t size = strlen(end);
-    return text.size > size && memcmp(text.data + text.size - size, end, size) == 0;
-}
-
 /* ---- Groups ----------------------------------------------------------------------------------------- */
 
 typedef struct walk {
@@ -81,14 +75,17 @@ static int tell_group(walk *w, lb_slice name, uint64_t stream_id, const stream *
 static int tell_stream(walk *w, lb_slice name, uint64_t id)
 {
     MDB_cursor *c;
+    lb_slice living;
     stream s;
     key prefix = key_1(KEY_GROUP, id);
     MDB_val k = key_val(&prefix), v;
     int result = stream_get(w->txn, w->table, id, &s);
-    if (result == 0 && ends_with(name, ":dead")) {
-        report_dead_letters(&w->doctor->report, (lb_slice){name.data, name.size - 5},
-                            (int64_t)(s.last + 1 - s.first), NULL);
-        return 0;
+    if (result == 0 && stream_is_dead(name, &living)) {
+        int64_t count;
+        result = entries_count(w->txn, w->table, id, s.first, &count);
+        if (result == 0)
+            report_dead_letters(&w->doctor->report, living, count);
+        return result;
     }
     w->streams++;
     if (result == 0)

@@ -173,3 +173,39 @@ int entries_trim(MDB_cursor *cursor, uint64_t stream, uint64_t most, uint64_t la
     }
     return result == MDB_NOTFOUND ? 0 : result;
 }
+
+int entries_empty(MDB_cursor *cursor, uint64_t stream, uint64_t number, uint64_t last, uint64_t *first)
+{
+    static const uint32_t no_bytes = 0;
+    const lb_slice none = {(const char *)&no_bytes, sizeof no_bytes};
+    entries e;
+    int result = entries_find(&e, cursor, stream, number);
+    if (result || e.at.number != number || !e.at.record.size)
+        return result ? result : MDB_NOTFOUND;
+    if (e.last != number || e.rest.at != e.rest.end)
+        return MDB_CORRUPTED;
+    result = put_block(cursor, stream, number, &(block_head){e.at.time_ms, 1}, none);
+    if (result == 0)
+        result = entries_find(&e, cursor, stream, *first);
+    while (result == 0 && !e.at.record.size && e.at.number < last) {
+        *first = e.at.number + 1;
+        result = mdb_cursor_del(cursor, 0);
+        if (result == 0)
+            result = entries_find(&e, cursor, stream, *first);
+    }
+    return result;
+}
+
+int entries_count(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t first, int64_t *count)
+{
+    MDB_cursor *cursor;
+    entries e;
+    *count = 0;
+    int result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
+    for (result = entries_find(&e, cursor, stream, first); result == 0; result = entries_next(&e))
+        *count += e.at.record.size > 0;
+    mdb_cursor_close(cursor);
+    return result == MDB_NOTFOUND ? 0 : result;
+}

@@ -1,4 +1,5 @@
-/* The entries of a stream: events as records, numbered from 1 without gaps.
+/* The entries of a stream: events as records, numbered from 1 without gaps. Of dead letters, those that were
+ * taken out are empty.
  *
  * Entries that are appended together lie in blocks, one record of LMDB each, since LMDB takes longer for a
  * record than for the bytes of an event. A block's key ends with the number of its last entry, so that the
@@ -41,6 +42,12 @@ int entry_get(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t number, ent
  * with at most `most` in a block. */
 int entries_append(MDB_cursor *cursor, uint64_t stream, lb_slice records, int64_t time_ms, uint64_t most,
                    uint64_t *last);
+/* Makes an entry that is alone in its block empty, and removes empty ones from the front, but not the last
+ * entry of the stream, which keeps the numbers going; *first: the first that is left. MDB_NOTFOUND: it is empty
+ * already. */
+int entries_empty(MDB_cursor *cursor, uint64_t stream, uint64_t number, uint64_t last, uint64_t *first);
+/* How many entries there are that are not empty. */
+int entries_count(MDB_txn *txn, MDB_dbi table, uint64_t stream, uint64_t first, int64_t *count);
 /* Removes blocks from the front, as long as `most` entries are left; *first: the first that is left then. */
 int entries_trim(MDB_cursor *cursor, uint64_t stream, uint64_t most, uint64_t last, uint64_t *first);
 

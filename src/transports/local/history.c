@@ -28,7 +28,7 @@ typedef struct history {
     wanted_streams wanted;
     past *streams; /* one for each that is wanted */
     native_id from, to;
-    bool oldest_first;
+    bool oldest_first, dead_letters;
     lb_slice api_name; /* while streams are collected */
     arena batch;
 } history;
@@ -47,41 +47,47 @@ static bool event_of(lb_slice name, lb_slice api_name, lb_slice *event)
            !memchr(event->data, ':', event->size);
 }
 
-static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name,
+/* The streams that hold events of an API one by one, or their dead letters; of all APIs: "*". */
+static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name, bool dead,
                           bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
 {
     MDB_cursor *cursor;
     key prefix = key_make(KEY_STREAM, NULL, 0);
     MDB_val k = key_val(&prefix), v;
-    int result = mdb_cursor_open(txn, table, &cursor);
+    int result = txn ? mdb_cursor_open(txn, table, &cursor) : MDB_NOTFOUND;
     if (result)
-        return result;
+        return result == MDB_NOTFOUND ? 0 : result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix);
          more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        lb_slice event, name = stream_name_of(&v);
-        if (name.data && event_of(name, api_name, &event) && !found(name, event, data))
+        lb_slice event = {"*", 1}, name = stream_name_of(&v), living;
+        if (!name.data || stream_is_dead(name, &living) != dead)
+            continue;
+        if ((slice_is(api_name, "*") || event_of(dead ? living : name, api_name, &event)) &&
+            !found(name, event, data))
             result = ENOMEM;
     }
     mdb_cursor_close(cursor);
     return result ? result : more == MDB_NOTFOUND ? 0 : more;
 }
 
-/* The streams of an API that hold an event ("*": all of them): calls `found` with the name of each and that of
- * its event ("*": of all events). ENOMEM when it answers false. */
+/* The streams of an API that hold an event ("*": all of them), or its dead letters: calls `found` with the name
+ * of each and that of its event ("*": of all events). ENOMEM when it answers false. */
 static int streams_of(const local_bus *l, MDB_txn *txn, MDB_dbi table, lb_slice api_name, lb_slice event_name,
-                      bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
+                      bool dead, bool (*found)(lb_slice name, lb_slice event_name, void *data), void *data)
 {
     buffer name = {0};
     bool per_event = l->options.stream_per_event;
-    if (per_event && slice_is(event_name, "*"))
-        return search_streams(txn, table, api_name, found, data);
+    if (slice_is(api_name, "*") || (per_event && slice_is(event_name, "*")))
+        return search_streams(txn, table, api_name, dead, found, data);
     buffer_add(&name, api_name.data, api_name.size);
     buffer_char(&name, '.');
     if (per_event)
         buffer_add(&name, event_name.data, event_name.size);
     else
         buffer_char(&name, '*');
+    if (dead)
+        buffer_literal(&name, DEAD_SUFFIX);
     bool good = !name.failed && found((lb_slice){name.data, name.size}, event_name, data);
     buffer_free(&name);
     return good ? 0 : ENOMEM;
@@ -130,6 +136,7 @@ static lb_status read_config(history *h, const lb_history_config *config, lb_err
 {
     lb_status status = LB_OK;
     h->oldest_first = config->oldest_first;
+    h->dead_letters = config->dead_letters;
     h->from = (native_id){INT64_MIN, 0};
     h->to = (native_id){INT64_MAX, UINT64_MAX};
     if (config->from && !starts_now(config))
@@ -139,13 +146,17 @@ static lb_status read_config(history *h, const lb_history_config *config, lb_err
     return status;
 }
 
-static int find_streams(history *h, const lb_history_config *config)
+/* With no bus yet (not `any`) the streams are known by their names alone, and empty. */
+static int find_streams(history *h, const lb_history_config *config, bool any)
 {
+    static const lb_slice every = {"*", 1};
+    MDB_dbi table = any ? table_of(h) : 0;
     int result = 0;
-    for (size_t i = 0; i < config->count && result == 0; i++) {
-        h->api_name = config->api_names[i];
-        result = streams_of(h->bus, h->view.txn, table_of(h), config->api_names[i], config->event_names[i],
-                            add_stream, h);
+    bool all = h->dead_letters && !config->count;
+    for (size_t i = 0; i < (all ? 1 : config->count) && result == 0; i++) {
+        h->api_name = all ? every : config->api_names[i];
+        result = streams_of(h->bus, h->view.txn, table, h->api_name, all ? every : config->event_names[i],
+                            h->dead_letters, add_stream, h);
     }
     h->streams = calloc(h->wanted.count + 1, sizeof *h->streams);
     if (!h->streams)
@@ -153,8 +164,9 @@ static int find_streams(history *h, const lb_history_config *config)
     for (size_t i = 0; i < h->wanted.count; i++)
         h->streams[i] = (past){.wanted = &h->wanted.items[i], .id = hash_text(h->wanted.items[i].name)};
     for (past *s = h->streams; s < h->streams + h->wanted.count && starts_now(config) && result == 0; s++) {
-        stream state;
-        result = stream_get(h->view.txn, table_of(h), s->id, &state);
+        stream state = {.last = 0};
+        if (any)
+            result = stream_get(h->view.txn, table, s->id, &state);
         s->made = state.made;
         s->next = state.last + 1;
         s->begun = true;
@@ -162,11 +174,13 @@ static int find_streams(history *h, const lb_history_config *config)
     return result;
 }
 
-static lb_status look(history *h, int64_t deadline_ns, lb_error *error)
+/* Begins the view, unless there is no bus (*any) yet. */
+static lb_status look(history *h, bool *any, int64_t deadline_ns, lb_error *error)
 {
     store *s;
-    lb_status status = local_store(h->bus, deadline_ns, &s, error);
-    return status == LB_OK ? view_begin(&h->view, s, STORE_EVENTS, error) : status;
+    lb_status status = local_store_if_any(h->bus, deadline_ns, &s, error);
+    *any = status == LB_OK && s;
+    return *any ? view_begin(&h->view, s, STORE_EVENTS, error) : status;
 }
 
 lb_status local_history(void *self, const lb_history_config *config, int64_t deadline_ns, void **out,
@@ -177,14 +191,17 @@ lb_status local_history(void *self, const lb_history_config *config, int64_t dea
     if (!h)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     h->bus = self;
+    bool any = false;
     lb_status status = read_config(h, config, error);
     if (status == LB_OK)
-        status = look(h, deadline_ns, error);
+        status = look(h, &any, deadline_ns, error);
     if (status == LB_OK) {
-        int result = find_streams(h, config);
-        view_end(&h->view);
+        int result = find_streams(h, config, any);
+        if (any)
+            view_end(&h->view);
         if (result)
-            status = store_failed(h->view.store, STORE_EVENTS, result, "looking for streams", error);
+            status = any ? store_failed(h->view.store, STORE_EVENTS, result, "looking for streams", error)
+                         : lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     }
     if (status == LB_OK)
         *out = h;
@@ -296,11 +313,37 @@ static past *foremost(const history *h)
 
 /* ---- Fetching --------------------------------------------------------------------------------------- */
 
-static bool wanted(const past *s, lb_slice record)
+/* What the head of a stream is about; empty: it cannot be told, or is an empty place. */
+static lb_slice event_at(const history *h, const past *s)
+{
+    lb_dead_letter letter;
+    lb_event_message event;
+    lb_slice record = s->head.record;
+    return h->dead_letters && !get_letter(s->head.record, &letter, &event, &record) ? (lb_slice){"", 0}
+                                                                                    : record;
+}
+
+static bool wanted(const history *h, const past *s)
 {
     lb_slice api, event;
-    return event_names(record, &api, &event) ? wanted_has(s->wanted, api, event)
-                                             : wanted_has(s->wanted, (lb_slice){"", 0}, (lb_slice){"", 0});
+    if (h->dead_letters && !s->head.record.size)
+        return false;
+    return event_names(event_at(h, s), &api, &event)
+               ? wanted_has(s->wanted, api, event)
+               : wanted_has(s->wanted, (lb_slice){"", 0}, (lb_slice){"", 0});
+}
+
+/* A copy of a dead letter; *record: of its event. */
+static bool take_letter(history *h, lb_slice copy, lb_slice id, lb_event_message *event, lb_slice *record)
+{
+    lb_dead_letter *letter = arena_alloc(&h->batch, sizeof *letter);
+    event->dead = letter;
+    if (!letter)
+        return false;
+    if (!get_letter(copy, letter, event, record))
+        *record = (lb_slice){"", 0};
+    letter->id = id;
+    return true;
 }
 
 /* The head of a stream as a message; false when memory is short. */
@@ -309,9 +352,9 @@ static bool take(history *h, const past *s, lb_event_message *event)
     char text[NATIVE_ID_SIZE];
     size_t size = native_id_text(text, s->head.time_ms, s->head.number);
     lb_slice record = {arena_copy(&h->batch, s->head.record.data, s->head.record.size), s->head.record.size};
-    *event = (lb_event_message){.source = (int)(s - h->streams)};
-    event->native_id = (lb_slice){arena_copy(&h->batch, text, size), size};
-    return record.data && event->native_id.data &&
+    lb_slice id = {arena_copy(&h->batch, text, size), size};
+    *event = (lb_event_message){.source = (int)(s - h->streams), .native_id = id};
+    return record.data && id.data && (!h->dead_letters || take_letter(h, record, id, event, &record)) &&
            get_event(&h->batch, record, (size_t)h->bus->options.max_message_size, event);
 }
 
@@ -326,7 +369,7 @@ static int take_batch(history *h, lb_event_message *events, size_t max, size_t *
         *end = !s && *count == 0;
         if (!s)
             break;
-        if (wanted(s, s->head.record)) {
+        if (wanted(h, s)) {
             bytes += s->head.record.size;
             if (!take(h, s, &events[*count]))
                 return ENOMEM;
@@ -350,12 +393,41 @@ lb_status local_history_fetch(void *self, size_t max, int64_t deadline_ns, const
     if (!list)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for events");
     *events = list;
-    lb_status status = look(h, deadline_ns, error);
-    if (status != LB_OK)
+    bool any;
+    lb_status status = look(h, &any, deadline_ns, error);
+    *end = status == LB_OK && !any;
+    if (!any || status != LB_OK)
         return status;
     int result = take_batch(h, list, max, count, end);
     view_end(&h->view);
     return result ? store_failed(h->view.store, STORE_EVENTS, result, "reading the history", error) : LB_OK;
+}
+
+/* ---- Dead letters ----------------------------------------------------------------------------------- */
+
+static lb_status find_letter(const history *h, const lb_event_message *event, lb_slice *name, lb_error *error)
+{
+    if (!event->dead || event->source < 0 || (size_t)event->source >= h->wanted.count)
+        return lb_error_set(error, LB_USAGE, "a dead letter that is not of this history");
+    *name = h->streams[event->source].wanted->name;
+    return LB_OK;
+}
+
+lb_status local_history_replay(void *self, const lb_event_message *event, bool fire, int64_t deadline_ns,
+                               lb_error *error)
+{
+    history *h = self;
+    lb_slice name;
+    lb_status status = find_letter(h, event, &name, error);
+    return status == LB_OK ? local_letter_replay(h->bus, name, event, fire, deadline_ns, error) : status;
+}
+
+lb_status local_history_purge(void *self, const lb_event_message *event, int64_t deadline_ns, lb_error *error)
+{
+    history *h = self;
+    lb_slice name;
+    lb_status status = find_letter(h, event, &name, error);
+    return status == LB_OK ? local_letter_purge(h->bus, name, event, deadline_ns, error) : status;
 }
 
 /* ---- Lag -------------------------------------------------------------------------------------------- */
@@ -374,7 +446,7 @@ typedef struct lag_search {
 typedef struct dead_letters {
     uint64_t id;
     int64_t count;
-    uint64_t last;
+    uint64_t first, last;
 } dead_letters;
 
 static int find_dead(const lag_search *search, lb_slice name, dead_letters *dead)
@@ -382,15 +454,13 @@ static int find_dead(const lag_search *search, lb_slice name, dead_letters *dead
     buffer text = {0};
     stream state;
     buffer_add(&text, name.data, name.size);
-    buffer_literal(&text, ":dead");
+    buffer_literal(&text, DEAD_SUFFIX);
     dead->id = text.failed ? 0 : hash_text((lb_slice){text.data, text.size});
     int result = text.failed ? ENOMEM : stream_get(search->txn, search->table, dead->id, &state);
-    if (result == 0) {
-        dead->count = (int64_t)(state.last + 1 - state.first);
-        dead->last = state.last;
-    }
     buffer_free(&text);
-    return result;
+    dead->first = state.first;
+    dead->last = state.last;
+    return result ? result : entries_count(search->txn, search->table, dead->id, dead->first, &dead->count);
 }
 
 /* How many of the newest are a group's. */
@@ -398,12 +468,14 @@ static int count_dead(const lag_search *search, const dead_letters *dead, lb_sli
 {
     MDB_cursor *cursor;
     entries e;
-    int64_t seen = dead->count < LB_DEAD_LETTERS_SEEN ? dead->count : LB_DEAD_LETTERS_SEEN;
+    uint64_t from = dead->first;
+    if (dead->last - from >= LB_DEAD_LETTERS_SEEN && dead->count)
+        from = dead->last + 1 - LB_DEAD_LETTERS_SEEN;
     *count = 0;
-    int result = seen ? mdb_cursor_open(search->txn, search->table, &cursor) : MDB_NOTFOUND;
+    int result = dead->count ? mdb_cursor_open(search->txn, search->table, &cursor) : MDB_NOTFOUND;
     if (result)
         return result == MDB_NOTFOUND ? 0 : result;
-    result = entries_find(&e, cursor, dead->id, dead->last + 1 - (uint64_t)seen);
+    result = entries_find(&e, cursor, dead->id, from);
     for (; result == 0; result = entries_next(&e)) {
         cut record = cut_of(e.at.record);
         *count += slice_equal(cut_slice(&record), group);
@@ -433,6 +505,7 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
         .consumers = (int64_t)p.listeners,
         .stored = (int64_t)(state->last + 1 - state->first),
         .fired = (int64_t)state->last,
+        .lost = (int64_t)(g.lost + (delivered - g.cursor)),
     };
     result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)
@@ -493,14 +566,14 @@ lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
     local_bus *l = self;
     store *s;
     view v = {0};
-    lb_status status = local_store(l, deadline_ns, &s, error);
-    if (status == LB_OK)
+    lb_status status = local_store_if_any(l, deadline_ns, &s, error);
+    if (status == LB_OK && s)
         status = view_begin(&v, s, STORE_EVENTS, error);
-    if (status != LB_OK)
+    if (status != LB_OK || !s)
         return status;
     lag_search search = {l, v.txn, s->parts[STORE_EVENTS].table, api_name, found, data, 0};
     lb_slice shared = l->options.stream_per_event ? event_name : (lb_slice){"*", 1};
-    int result = streams_of(l, v.txn, search.table, api_name, shared, tell_stream, &search);
+    int result = streams_of(l, v.txn, search.table, api_name, shared, false, tell_stream, &search);
     view_end(&v);
     view_free(&v);
     result = search.result ? search.result : result;

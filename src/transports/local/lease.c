@@ -1,10 +1,10 @@
 /* Leases of events in hand: renewing them (S12), giving them back (S21), burying them (S13). By any thread;
  * each looks first whether the entry is still this listener's. */
 #include "listener.h"
+#include "presence.h"
 
 #include <errno.h>
 #include <lightbus/log.h>
-#include <stdio.h>
 
 /* The pending record, if it is this listener's; MDB_NOTFOUND if not. */
 static int own_pending(const listener *l, const source *s, transaction *t, uint64_t number, key *k, pending *p)
@@ -22,6 +22,34 @@ static lb_status begin(listener *l, store **s, transaction *t, size_t room, lb_e
     int64_t deadline = clock_in_ms(TOUCH_MS);
     lb_status status = local_store(l->bus, deadline, s, error);
     return status == LB_OK ? write_begin(*s, STORE_EVENTS, room, deadline, t, error) : status;
+}
+
+/* An entry of which there is no pending record of this listener. It is still ours if the group has vanished, or
+ * was made again since, and nobody else has it (S18). */
+static int keep(listener *l, const source *at, transaction *t, uint64_t number, int64_t until, bool *lost)
+{
+    MDB_dbi table = t->store->parts[STORE_EVENTS].table;
+    source *own = &l->sources[at - l->sources];
+    group g;
+    key k = key_3(KEY_PENDING, at->stream, at->group, number);
+    MDB_val kv = key_val(&k), v;
+    bool present = true;
+    int result = group_get(t->txn, table, at->stream, at->group, &g);
+    *lost = result == 0;
+    if (result)
+        return result == MDB_NOTFOUND ? 0 : result;
+    if ((result = mdb_get(t->txn, table, &kv, &v)) != MDB_NOTFOUND)
+        return result; /* another's */
+    result = presence_has(t->txn, table, at->stream, at->group, l->owner, &present);
+    if (result == 0 && !present) {
+        own->remade = g.cursor;
+        result = presence_enter(t->txn, table, at->stream, at->group, l->owner, l->temporary);
+    }
+    *lost = number > own->remade;
+    if (result || *lost)
+        return result;
+    pending p = {l->owner, until, 1, slice_of(l->consumer)};
+    return pending_put(t->txn, table, &k, &p);
 }
 
 lb_status local_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
@@ -46,27 +74,15 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
         pending p;
         find_entry(l, events[i], &at, &number, NULL);
         result = own_pending(l, at, &t, number, &k, &p);
-        lost[i] = result == MDB_NOTFOUND;
+        lost[i] = false;
         if (result == MDB_NOTFOUND) {
-            result = 0;
+            result = keep(l, at, &t, number, until, &lost[i]);
         } else if (result == 0) {
             p.lease_until_ns = until;
             result = pending_put(t.txn, s->parts[STORE_EVENTS].table, &k, &p);
         }
     }
     return write_end(&t, result, "renewing leases", error);
-}
-
-/* Tells the group that something can be taken over at once. */
-static int reclaim_now(const listener *l, const source *at, transaction *t)
-{
-    group g;
-    MDB_dbi table = t->store->parts[STORE_EVENTS].table;
-    int result = group_get(t->txn, table, at->stream, at->group, &g);
-    if (result == MDB_NOTFOUND)
-        return 0;
-    g.reclaim_at_ns = RECLAIM_NOW;
-    return result ? result : group_put(t->txn, table, at->stream, at->group, slice_of(l->group), &g);
 }
 
 lb_status local_give_back(void *self, const lb_event_message *const *events, size_t count, lb_error *error)
@@ -95,49 +111,69 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
             p.consumer = (lb_slice){"", 0};
             result = pending_put(t.txn, s->parts[STORE_EVENTS].table, &k, &p);
             if (result == 0)
-                result = reclaim_now(l, at, &t);
+                result = group_reclaim_now(t.txn, s->parts[STORE_EVENTS].table, at->stream, slice_of(l->group));
+            result = result == MDB_NOTFOUND ? 0 : result;
         } else if (result == MDB_NOTFOUND) {
             result = 0; /* another's already */
         }
     }
     status = write_end(&t, result, "giving events back", error);
     for (size_t i = 0; i < count && status == LB_OK; i++)
-        wake_up(s->wake, l->sources[events[i]->source].stream, WAKE_ALL);
+        wake_all(s->wake, l->sources[events[i]->source].stream);
     return status;
 }
 
-/* What happened to the entry: of which group and consumer it was, where, how often tried, and why it is dead;
- * then its record. */
-static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
-                        const pending *p, const char *reason)
+/* The record of an event in hand that is gone from its stream. */
+static void put_trimmed(buffer *b, const lb_event_message *event)
 {
-    lb_event_message names = *event;
+    arena memory = {0};
+    buffer json = {0};
+    lb_event_message again = *event;
+    lb_kwarg *kwargs = arena_alloc(&memory, (event->kwargs_count + 1) * sizeof *kwargs);
+    again.kwargs = kwargs;
+    again.kwargs_count = 0;
+    for (size_t i = 0; i < event->kwargs_count && kwargs && !event->problem; i++) {
+        json.size = 0;
+        json_write(&json, event->kwargs[i].value);
+        kwargs[again.kwargs_count++] = (lb_kwarg){
+            .name = event->kwargs[i].name, .json = {arena_copy(&memory, json.data, json.size), json.size}};
+        b->failed |= json.failed || !kwargs[i].json.data;
+    }
+    if (event->problem)
+        again.id = (lb_slice){"", 0}; /* it stays one that cannot be understood */
+    b->failed |= !kwargs;
+    if (!b->failed)
+        put_event(b, &again);
+    buffer_free(&json);
+    arena_free(&memory);
+}
+
+static void encode_dead(buffer *b, const listener *l, const lb_event_message *event, lb_slice record,
+                        const char *reason)
+{
+    const lb_dead_letter letter = {
+        .group = slice_of(l->group), .consumer = slice_of(l->consumer), .reason = slice_of(reason)};
     size_t begin = put_slice_begin(b);
-    names.kwargs_count = 0;
-    put_slice(b, slice_of(l->group));
-    put_slice(b, slice_of(l->consumer));
-    put_slice(b, event->native_id);
-    put_bytes(b, &p->deliveries, sizeof p->deliveries);
-    put_slice(b, slice_of(reason));
-    if (record.data)
-        buffer_add(b, record.data, record.size);
-    else
-        put_event(b, &names); /* trimmed meanwhile */
+    put_letter(b, &letter, event->native_id, (uint64_t)event->deliveries,
+               record.data ? record : (lb_slice){"", 0});
+    if (!record.data)
+        put_trimmed(b, event);
     put_slice_end(b, begin);
 }
 
-static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice records,
-                int64_t time_ms)
+static int bury(const listener *l, const source *at, transaction *t, const key *k, lb_slice records)
 {
     MDB_dbi table = t->store->parts[STORE_EVENTS].table;
     native_id id;
-    char name[512];
-    int size = snprintf(name, sizeof name, "%s:dead", at->name);
-    lb_slice dead_name = {name, size < (int)sizeof name ? (size_t)size : sizeof name - 1};
+    buffer name = {0};
     key copy = *k;
     MDB_val kv = key_val(&copy);
-    int result = stream_append(t->txn, table, hash_text(dead_name), dead_name, records, time_ms,
-                               (uint64_t)l->bus->options.max_stream_length, &id);
+    buffer_printf(&name, "%s" DEAD_SUFFIX, at->name);
+    const lb_slice dead_name = {name.data, name.size};
+    int result = name.failed ? ENOMEM
+                             : stream_append(t->txn, table, hash_text(dead_name), dead_name, records,
+                                             wall_clock_ms(), (uint64_t)l->bus->options.max_stream_length, &id);
+    buffer_free(&name);
     return result ? result : mdb_del(t->txn, table, &kv, NULL);
 }
 
@@ -150,7 +186,7 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
     uint64_t number = 0;
     key k;
     pending p;
-    entry dying = {.time_ms = 0};
+    entry dying = {.number = 0};
     buffer dead = {0};
     lb_status status = find_entry(l, event, &at, &number, error);
     if (status == LB_OK)
@@ -170,9 +206,11 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         result = result == MDB_NOTFOUND ? 0 : result;
     }
     if (result == 0) {
-        encode_dead(&dead, l, event, dying.record, &p, reason);
-        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size}, dying.time_ms);
+        encode_dead(&dead, l, event, dying.record, reason);
+        result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size});
     }
+    if (result == 0 && l->deduplicate_ns)
+        result = copies_forget(&t, &(candidate){at->stream, at->group, number, event->id});
     buffer_free(&dead);
     return write_end_durably(&t, result, "moving an event to the dead letters", error);
 }

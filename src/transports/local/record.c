@@ -106,6 +106,17 @@ void put_event(buffer *b, const lb_event_message *event)
     put_kwargs(b, event->kwargs, event->kwargs_count);
 }
 
+void put_letter(buffer *b, const lb_dead_letter *letter, lb_slice native_id, uint64_t deliveries,
+                lb_slice record)
+{
+    put_slice(b, letter->group);
+    put_slice(b, letter->consumer);
+    put_slice(b, native_id);
+    put_bytes(b, &deliveries, sizeof deliveries);
+    put_slice(b, letter->reason);
+    buffer_add(b, record.data, record.size);
+}
+
 /* ---- In --------------------------------------------------------------------------------------------- */
 
 static const lb_value *parse(arena *a, lb_slice json, const char **problem)
@@ -210,6 +221,20 @@ bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event)
     return event->problem != no_memory;
 }
 
+bool get_letter(lb_slice text, lb_dead_letter *letter, lb_event_message *event, lb_slice *record)
+{
+    uint64_t deliveries;
+    cut c = cut_of(text);
+    letter->group = cut_slice(&c);
+    letter->consumer = cut_slice(&c);
+    event->native_id = cut_slice(&c);
+    cut_bytes(&c, &deliveries, sizeof deliveries);
+    letter->reason = cut_slice(&c);
+    event->deliveries = deliveries > INT32_MAX ? INT32_MAX : (int)deliveries;
+    *record = (lb_slice){c.at, (size_t)(c.end - c.at)};
+    return !c.bad;
+}
+
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name)
 {
     int32_t version;
@@ -218,6 +243,16 @@ bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name)
     *api_name = cut_slice(&c);
     *event_name = cut_slice(&c);
     return !c.bad;
+}
+
+lb_slice event_id(lb_slice record)
+{
+    int32_t version;
+    cut c = cut_of(record);
+    cut_bytes(&c, &version, sizeof version);
+    cut_slice(&c);
+    cut_slice(&c);
+    return cut_slice(&c);
 }
 
 lb_slice call_id(lb_slice record)

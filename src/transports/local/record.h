@@ -35,8 +35,15 @@ bool get_call(arena *a, lb_slice record, size_t most, lb_rpc_message *call);
 bool get_result(arena *a, lb_slice record, size_t most, lb_result_message *result);
 bool get_event(arena *a, lb_slice record, size_t most, lb_event_message *event);
 
+/* A dead letter: whose it was and why it is dead, which event of the stream it is, and that event's record. */
+void put_letter(buffer *b, const lb_dead_letter *letter, lb_slice native_id, uint64_t deliveries,
+                lb_slice record);
+/* Sets the event's id in its stream and its deliveries; all refers to `text`. False: it is damaged. */
+bool get_letter(lb_slice text, lb_dead_letter *letter, lb_event_message *event, lb_slice *record);
+
 /* Of which API and event it is, without decoding the rest. */
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name);
+lb_slice event_id(lb_slice record); /* empty: it cannot be read */
 /* The API that a call's record is for. */
 lb_slice call_api(lb_slice record);
 lb_slice call_id(lb_slice record);

@@ -8,6 +8,7 @@
 
 #include "../../base/clock.h"
 #include "../../base/date.h"
+#include "copies.h"
 #include "record.h"
 
 /* ---- Native ids ------------------------------------------------------------------------------------- */
@@ -117,6 +118,13 @@ lb_slice stream_name_of(const MDB_val *v)
     return (lb_slice){(const char *)v->mv_data + sizeof(stream_record), v->mv_size - sizeof(stream_record)};
 }
 
+bool stream_is_dead(lb_slice name, lb_slice *living)
+{
+    static const size_t suffix = sizeof DEAD_SUFFIX - 1;
+    *living = (lb_slice){name.data, name.size > suffix ? name.size - suffix : 0};
+    return living->size && memcmp(name.data + living->size, DEAD_SUFFIX, suffix) == 0;
+}
+
 /* What is trimmed is trimmed in blocks, and not at each fire. */
 static uint64_t slack_of(uint64_t most) { return most / 10 < 1000 ? most / 10 : 1000; }
 
@@ -146,6 +154,21 @@ int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_sl
     if (result == 0 && (s.is_new || s.first != was_first))
         result = stream_put(txn, table, id, name, &s);
     return result;
+}
+
+int stream_take_out(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, uint64_t number)
+{
+    MDB_cursor *cursor;
+    stream s;
+    int result = stream_get(txn, table, id, &s);
+    uint64_t was_first = s.first;
+    if (result == 0)
+        result = mdb_cursor_open(txn, table, &cursor);
+    if (result)
+        return result;
+    result = entries_empty(cursor, id, number, s.last, &s.first);
+    mdb_cursor_close(cursor);
+    return result == 0 && s.first != was_first ? stream_put(txn, table, id, name, &s) : result;
 }
 
 /* ---- Positions -------------------------------------------------------------------------------------- */
@@ -248,6 +271,14 @@ static int remove_within(MDB_txn *txn, MDB_dbi table, key prefix)
     return result;
 }
 
+int group_reclaim_now(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, lb_slice name)
+{
+    group g;
+    int result = group_get(txn, table, stream_id, hash_text(name), &g);
+    g.reclaim_at_ns = RECLAIM_NOW;
+    return result ? result : group_put(txn, table, stream_id, hash_text(name), name, &g);
+}
+
 int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id)
 {
     int result = remove_within(txn, table, key_2(KEY_GROUP, stream_id, group_id));
@@ -344,5 +375,7 @@ lb_status streams_end_leases(store *s, lb_error *error)
         result = end_leases(&t, cursor);
         mdb_cursor_close(cursor);
     }
+    if (result == 0)
+        result = copies_restart(&t);
     return write_end(&t, result, "ending leases", error);
 }

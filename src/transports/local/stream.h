@@ -12,6 +12,7 @@
 #include "key.h"
 #include "store.h"
 
+#define DEAD_SUFFIX ":dead" /* of the names of streams that hold the dead letters of another one */
 #define NO_RECLAIM  INT64_MAX
 #define RECLAIM_NOW INT64_C(0)
 enum { NATIVE_ID_SIZE = 48 };
@@ -44,12 +45,16 @@ typedef struct pending {
 /* All return 0, MDB_NOTFOUND, or what went wrong. A stream that is not there yet is empty. */
 int stream_get(MDB_txn *txn, MDB_dbi table, uint64_t id, stream *s);
 int stream_put(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, const stream *s);
+/* Whether it is the name of a stream that holds the dead letters of `*living`. */
+bool stream_is_dead(lb_slice name, lb_slice *living);
 /* The name in its record; data NULL: damaged. */
 lb_slice stream_name_of(const MDB_val *v);
 /* Appends records, each with its size in front, and removes entries from the front until about `most` are left
  * (0: all). *first: the time of them all, and the number of the first. */
 int stream_append(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, lb_slice records, int64_t now_ms,
                   uint64_t most, native_id *first);
+/* Takes an entry out of a stream of dead letters. MDB_NOTFOUND: it is not there any more. */
+int stream_take_out(MDB_txn *txn, MDB_dbi table, uint64_t id, lb_slice name, uint64_t number);
 /* The cursor of a group that starts there: "$", "0", a native id, or a time. LB_CONFIG: none of these. */
 lb_status stream_position(const transaction *t, uint64_t id, const stream *s, const char *since,
                           uint64_t *cursor, lb_error *error);
@@ -58,6 +63,8 @@ int group_get(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id
 int group_put(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, lb_slice name,
               const group *g);
 int group_count_pending(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, int64_t *count);
+/* Tells the group that something can be taken over at once. */
+int group_reclaim_now(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, lb_slice name);
 /* Removes the group with its pending entries and its listeners' records. */
 int group_remove(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id);
 

@@ -1,7 +1,8 @@
 /* Waking across processes: a mapped file of words. What is waited for (a queue, a stream, a client's results)
  * has a number, which is hashed to a word; a word holds a generation that counts what happened, so that a
  * waiter who looked at it before it looked for work misses nothing. Two things may share a word: a wake-up may
- * be for another, never the other way round.
+ * be for another, never the other way round. What wakes everybody has words of its own: a listener does not
+ * pass on a wake-up that it took from the one worker for whom it was.
  *
  * How a thread sleeps is the table's way, the same for all processes of a folder: on the word itself where
  * there are futexes (wake_futex.c), else on a semaphore of its own (wake_semaphore.c).
@@ -52,8 +53,17 @@ lb_status wake_table_init(wake_table *t, lb_error *error);
 /* For who finds it: LB_UNSUPPORTED, when this process cannot wait in its way, or was told not to. */
 lb_status wake_table_check(const wake_table *t, lb_error *error);
 
+/* The number to wait for: of calls, which wake so many workers of their API, or of what wakes all who wait. */
+static inline uint64_t wake_some_of(uint64_t api) { return api & ~UINT64_C(1); }
+static inline uint64_t wake_all_of(uint64_t what) { return what | 1; }
+
 /* Something happened; wakes so many of those who wait for it. Only async-signal-safe functions are used. */
-void wake_up(wake_table *t, uint64_t what, int waiters);
+void wake_waiters(wake_table *t, uint64_t what, int waiters);
+static inline void wake_some(wake_table *t, uint64_t api, int waiters)
+{
+    wake_waiters(t, wake_some_of(api), waiters);
+}
+static inline void wake_all(wake_table *t, uint64_t what) { wake_waiters(t, wake_all_of(what), WAKE_ALL); }
 static inline wake_word *wake_word_of(wake_table *t, uint64_t what) { return &t->words[what % WAKE_WORDS]; }
 
 /* The same for a word that is none of the table's, but is slept on in its way. Waits while the generation is

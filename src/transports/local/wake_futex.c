@@ -39,7 +39,7 @@ static void futex_wait_word(wake_word *w, uint32_t seen, int64_t until_ns)
     atomic_fetch_sub(&w->waiters, 1);
 }
 
-/* False: this kernel cannot wait for several words. */
+/* False: this kernel cannot wait for several words, or a filter of system calls does not let it. */
 static bool wait_words(wake_set *s, int64_t until_ns)
 {
     struct wait_item items[MOST_WORDS];
@@ -50,7 +50,7 @@ static bool wait_words(wake_set *s, int64_t until_ns)
         atomic_fetch_add(&w->waiters, 1);
     }
     long woken = syscall(SYS_futex_waitv, items, (unsigned)s->count, 0, &until, CLOCK_MONOTONIC);
-    bool known = woken >= 0 || errno != ENOSYS;
+    bool known = woken >= 0 || errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR;
     for (size_t i = 0; i < s->count; i++)
         atomic_fetch_sub(&s->table->words[s->words[i]].waiters, 1);
     return known;

@@ -50,6 +50,7 @@ typedef struct caller {
     conn a; /* the fields from here on belong to fetch */
     push_queue in_flight;
     answers answered;
+    lb_error why;                    /* the last refusal of those in flight */
     unsigned pop_replies, pop_index; /* outstanding while pop_index < pop_replies */
     int64_t pop_until_ns;            /* by when it must have been answered */
     arena arena;                     /* the results given out */
@@ -70,20 +71,26 @@ static void new_path(caller *c)
     c->key = c->path + strlen(RETURN_SCHEME);
 }
 
-caller *caller_open(redis *r, lb_error *error)
+static void caller_init(caller *c, redis *r)
 {
-    caller *c = calloc(1, sizeof *c);
-    if (!c || (c->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
-        lb_error_set(error, LB_NO_MEMORY, "no memory or no descriptor for a transport");
-        free(c);
-        return NULL;
-    }
-    c->redis = r;
+    *c = (caller){.redis = r, .wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->b_lock, NULL);
     conn_init(&c->a, &r->options, &r->features, r->tls, c->wake_fd);
     conn_init(&c->b, &r->options, &r->features, r->tls, -1);
     new_path(c);
+}
+
+caller *caller_open(redis *r, lb_error *error)
+{
+    caller *c = calloc(1, sizeof *c);
+    if (c)
+        caller_init(c, r);
+    if (!c || c->wake_fd < 0) {
+        lb_error_set(error, LB_NO_MEMORY, "no memory or no descriptor for a transport");
+        free(c);
+        return NULL;
+    }
     return c;
 }
 
@@ -113,21 +120,14 @@ void caller_close(caller *c)
     free(c);
 }
 
+/* What was in flight is the parent's; see after_fork in redis.c. */
 void caller_after_fork(caller *c)
 {
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_mutex_init(&c->b_lock, NULL);
-    conn_drop(&c->a);
-    conn_drop(&c->b);
-    push_clear(&c->pending); /* those are the parent's */
-    push_clear(&c->in_flight);
-    push_clear(&c->urgent);
-    free_refusals(c->refused);
-    c->refused = NULL;
-    c->pop_replies = c->pop_index = 0;
+    leave_memory_of(c, sizeof *c);
     close(c->wake_fd);
-    c->wake_fd = c->a.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    new_path(c);
+    conn_abandon(&c->a);
+    conn_abandon(&c->b);
+    caller_init(c, c->redis);
 }
 
 lb_slice caller_return_path(void *self) { return slice_of(caller_of(self)->path); }
@@ -220,27 +220,24 @@ static void write_calls(conn *c, const push_queue *q)
 
 static bool all_answered(const answers *a, const push_queue *q) { return a->pushes == q->count; }
 
-/* Notes one answer; those refused are marked, and told to fetch if `tell`. */
+/* Notes one answer. A call is refused when its push was, or when its key was and it could be taken out of the
+ * queue again; those are told to fetch if `tell`. *why stays from one answer to the next. */
 static void note_answer(caller *c, conn *from, push_queue *q, answers *a, const reply *r, bool tell,
-                        lb_error *error)
+                        lb_error *why)
 {
     bool pushed = a->sets == q->count;
     size_t start = pushed ? a->pushes : a->sets, end = pushed ? push_run(q, start, q->count) : start + 1;
-    lb_error why = {0};
     *(pushed ? &a->pushes : &a->sets) = end;
-    if (reply_is_error(r))
-        conn_reply_error(from, r, "the call was refused", &why);
-    else if (pushed)
-        limit_enforce(c->redis, q, start, end, reply_integer(r), &why);
-    if (why.status == LB_OK)
-        return;
-    *error = why;
-    for (size_t i = start; i < end; i++) {
-        bool was = q->items[i].refused;
-        q->items[i].refused |= reply_is_error(r);
-        if (q->items[i].refused && tell && !(was && reply_is_error(r)))
-            refuse(c, push_id(q, &q->items[i]), why.status, why.message);
+    if (reply_is_error(r)) {
+        conn_reply_error(from, r, "the call was refused", why);
+        for (size_t i = start; i < end; i++)
+            q->items[i].refused = true;
+    } else if (pushed) {
+        limit_enforce(c->redis, q, start, end, reply_integer(r), why);
     }
+    for (size_t i = start; pushed && tell && i < end; i++)
+        if (q->items[i].refused)
+            refuse(c, push_id(q, &q->items[i]), why->status, why->message);
 }
 
 static size_t count_refused(const push_queue *q)
@@ -274,6 +271,8 @@ static lb_status send_urgent(caller *c, int64_t deadline_ns, lb_error *error)
         if (status == LB_OK)
             note_answer(c, &c->b, q, &answered, r, false, &why);
     }
+    for (size_t i = answered.pushes; i < q->count; i++)
+        q->items[i].refused = false; /* who knows */
     size_t refused = count_refused(q);
     if (refused && refused == q->count) {
         if (error)
@@ -517,7 +516,10 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
             ++*count;
     }
     *results = list;
-    return list ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory for results");
+    if (list)
+        return LB_OK;
+    *count = 0;
+    return lb_error_set(error, LB_NO_MEMORY, "out of memory for results");
 }
 
 /* Reads replies until results came, the pop is over, or the deadline. */
@@ -525,7 +527,6 @@ static lb_status read_pop(caller *c, int64_t deadline_ns, const lb_result_messag
                           lb_error *error)
 {
     const reply *r;
-    lb_error why = {0};
     int64_t until = deadline_ns < c->pop_until_ns ? deadline_ns : c->pop_until_ns;
     while (popping(c)) {
         lb_status status = conn_receive(&c->a, until, &r, error);
@@ -541,7 +542,7 @@ static lb_status read_pop(caller *c, int64_t deadline_ns, const lb_result_messag
         if (status != LB_OK)
             return status;
         if (!all_answered(&c->answered, &c->in_flight)) {
-            note_answer(c, &c->a, &c->in_flight, &c->answered, r, true, &why);
+            note_answer(c, &c->a, &c->in_flight, &c->answered, r, true, &c->why);
             continue;
         }
         if (reply_is_error(r))
@@ -580,5 +581,6 @@ lb_status caller_fetch(void *self, int64_t deadline_ns, const lb_result_message 
     /* A program with an event loop polls the descriptor next: there must be something to come. */
     if (only_look && status == LB_OK && *count && !popping(c))
         write_pop(c, deadline_ns, NULL);
-    return status == LB_TIMEOUT ? LB_OK : status;
+    return status == LB_TIMEOUT || *count ? LB_OK
+                                          : status; /* results come first, the failure will come again */
 }

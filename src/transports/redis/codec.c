@@ -393,3 +393,118 @@ decoded decode_event(arena *a, const reply *fields, size_t most, lb_event_messag
         event->problem = missing_from_event(event, versioned);
     return DECODED;
 }
+
+/* ---- In: dead letters ------------------------------------------------------------------------------- */
+
+static bool add_field(arena *a, const reply *field, reply ***end)
+{
+    reply *copy = arena_alloc(a, sizeof *copy);
+    if (!copy)
+        return false;
+    *copy = *field;
+    copy->next = NULL;
+    **end = copy;
+    *end = &copy->next;
+    return true;
+}
+
+/* The fields of an event that had too many of them for the script that buried it: a JSON list of texts. */
+static bool unpack_fields(arena *a, lb_slice json, reply ***end)
+{
+    const lb_value *list = NULL;
+    lb_error error = {0};
+    if (json_parse(a, json.data, json.size, &list, &error) == LB_NO_MEMORY)
+        return false;
+    for (lb_value_iterator it = lb_value_iterate(list); lb_value_next(&it);) {
+        const reply field = {.type = REDIS_REPLY_STRING, .as.text = json_slice(it.value)};
+        if (lb_value_type_of(it.value) == LB_TYPE_STR && !add_field(a, &field, end))
+            return false;
+    }
+    return true;
+}
+
+/* What the field `name` of a letter says, if it is one of a letter's own. */
+static void read_letter(lb_slice name, lb_slice value, lb_event_message *event, lb_dead_letter *letter)
+{
+    if (slice_is(name, "dead_id"))
+        event->native_id = value;
+    else if (slice_is(name, "dead_group"))
+        letter->group = value;
+    else if (slice_is(name, "dead_consumer"))
+        letter->consumer = value;
+    else if (slice_is(name, "dead_reason"))
+        letter->reason = value;
+    else if (slice_is(name, "dead_deliveries") && read_version(value, &event->deliveries) != NULL)
+        event->deliveries = 0;
+}
+
+static bool is_letters(lb_slice name) { return name.size >= 5 && memcmp(name.data, "dead_", 5) == 0; }
+
+/* Puts the fields of the event apart from those of the letter. */
+static bool part_fields(arena *a, const reply *fields, lb_event_message *event, lb_dead_letter *letter,
+                        const reply **own)
+{
+    reply *first = NULL, **end = &first;
+    bool good = true;
+    for (const reply *f = fields; f && f->next && good; f = f->next->next) {
+        lb_slice name = reply_text(f), value = reply_text(f->next);
+        if (!is_letters(name))
+            good = add_field(a, f, &end) && add_field(a, f->next, &end);
+        else if (slice_is(name, "dead_fields"))
+            good = unpack_fields(a, value, &end);
+        else
+            read_letter(name, value, event, letter);
+    }
+    *own = first;
+    return good;
+}
+
+/* A text as a value; what is not UTF-8 is told to be so. False when memory is short. */
+static bool text_value(arena *a, buffer *made, lb_slice text, const lb_value **value)
+{
+    made->size = 0;
+    if (!buffer_json_string(made, text.data, text.size)) {
+        made->size = 0;
+        buffer_literal(made, "\"(bytes that are not UTF-8)\"");
+    }
+    return !made->failed && json_parse(a, made->data, made->size, value, NULL) == LB_OK;
+}
+
+static bool show_fields(arena *a, const reply *fields, size_t most, lb_event_message *event)
+{
+    buffer made = {0};
+    size_t pairs = 0, total = 0;
+    event->kwargs_count = 0;
+    for (const reply *f = fields; f && f->next; f = f->next->next, pairs++)
+        total += reply_text(f).size + reply_text(f->next).size;
+    if (total > most)
+        return true;
+    lb_kwarg *kwargs = arena_alloc(a, (pairs + 1) * sizeof *kwargs);
+    bool good = kwargs != NULL;
+    event->kwargs = kwargs;
+    for (const reply *f = fields; f && f->next && good; f = f->next->next) {
+        lb_kwarg *kwarg = &kwargs[event->kwargs_count++];
+        lb_slice name = reply_text(f);
+        *kwarg = (lb_kwarg){.name = is_utf8(name) ? name : slice_of("?")};
+        good = text_value(a, &made, reply_text(f->next), &kwarg->value);
+    }
+    buffer_free(&made);
+    return good;
+}
+
+bool decode_letter(arena *a, const reply *fields, size_t most, lb_event_message *event, lb_dead_letter *letter)
+{
+    const lb_slice empty = {"", 0};
+    const reply *own;
+    *letter = (lb_dead_letter){empty, empty, empty, empty};
+    event->native_id = empty;
+    event->deliveries = 0;
+    if (!part_fields(a, fields, event, letter, &own))
+        return false;
+    decoded kind = decode_event(a, own, most, event);
+    if (!own)
+        event->problem = "it had gone from its stream when it was given up";
+    else if (kind == DECODED_NOOP)
+        event->problem = "an entry without an event";
+    return kind != DECODED_NO_MEMORY && (!event->problem || show_fields(a, own, most, event));
+}

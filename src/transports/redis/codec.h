@@ -12,6 +12,7 @@
 
 #define RETURN_SCHEME "redis+key://"
 #define EXPIRY_PREFIX "rpc_expiry_key:" /* of the key that lives as long as the caller of a call waits */
+#define SEEN_PREFIX   "lightbus:seen:"  /* of the keys that tell copies of events */
 
 /* Encoding is deterministic: the same message gives the same bytes. */
 void encode_call(buffer *b, const lb_rpc_message *call);
@@ -30,5 +31,9 @@ typedef enum decoded { DECODED, DECODED_NOOP, DECODED_NO_MEMORY } decoded;
 /* `fields` is the list of names and values of a stream's entry, which must live as long as the event.
  * DECODED_NOOP: a placeholder that says nothing. */
 decoded decode_event(arena *a, const reply *fields, size_t most, lb_event_message *event);
+
+/* The same for an entry of the dead letters: the event as it was, and in `letter` all but its id. An event that
+ * cannot be understood has its fields as arguments that are texts. False when memory is short. */
+bool decode_letter(arena *a, const reply *fields, size_t most, lb_event_message *event, lb_dead_letter *letter);
 
 #endif

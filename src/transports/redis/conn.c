@@ -41,6 +41,38 @@ void conn_init(conn *c, const redis_options *options, server_features *features,
     *c = (conn){.options = options, .features = features, .tls = tls, .fd = -1, .wake_fd = wake_fd};
 }
 
+/* In this order: the child of a fork in between must not close what another thread has opened since. */
+static void close_socket(conn *c)
+{
+    int fd = c->fd;
+    __atomic_store_n(&c->fd, -1, __ATOMIC_RELEASE);
+    if (fd >= 0)
+        close(fd);
+}
+
+void leave_memory_of(const void *object, size_t size)
+{
+    static struct left {
+        struct left *next;
+        char copy[]; /* of the pointers */
+    } * all;
+    struct left *one = malloc(sizeof *one + size);
+    if (!one)
+        return;
+    memcpy(one->copy, object, size);
+    one->next = all;
+    all = one;
+}
+
+void conn_abandon(conn *c)
+{
+    leave_memory_of(c, sizeof *c);
+    unsigned serial = c->serial; /* the next connection is none of those before */
+    close_socket(c);
+    conn_init(c, c->options, c->features, c->tls, c->wake_fd);
+    c->serial = serial;
+}
+
 void conn_drop(conn *c)
 {
     if (c->ssl) {
@@ -48,9 +80,7 @@ void conn_drop(conn *c)
         SSL_free(c->ssl);
         c->ssl = NULL;
     }
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
+    close_socket(c);
     c->client_id = 0;
     c->expected = 0;
     c->unfit = false;
@@ -97,7 +127,9 @@ static const error_class error_classes[] = {
     {"CLUSTERDOWN", LB_TRANSPORT, true},
     {"UNBLOCKED", LB_TRANSPORT, true},
     {"TRYAGAIN", LB_TRANSPORT, false},
-    {"BUSY ", LB_BUSY, false}, /* a script is running */
+    {"BUSY ", LB_BUSY, false},           /* a script is running */
+    {"NOREPLICAS", LB_TRANSPORT, false}, /* too few of them are there for a write */
+    {"DENIED", LB_ACCESS, true},         /* protected mode */
     {"NOAUTH", LB_ACCESS, true},
     {"WRONGPASS", LB_ACCESS, true},
     {"NOPERM", LB_ACCESS, false},
@@ -107,23 +139,36 @@ static const error_class error_classes[] = {
     {"MISCONF", LB_NO_SPACE, false}, /* it cannot save and takes no writes */
 };
 
+static bool begins_with(lb_slice text, const char *start)
+{
+    size_t size = strlen(start);
+    return text.size >= size && memcmp(text.data, start, size) == 0;
+}
+
+/* NULL: none of those. Before Redis 7 what a command in a script was refused for is told inside of another
+ * error: "ERR Error running script (call to f_...): @user_script: 1: -OOM command not allowed ...". */
+static const error_class *class_of(lb_slice text)
+{
+    const char *inner =
+        begins_with(text, "ERR Error running script") ? memmem(text.data, text.size, ": -", 3) : NULL;
+    if (inner)
+        text = (lb_slice){inner + 3, (size_t)(text.data + text.size - inner - 3)};
+    for (size_t i = 0; i < sizeof error_classes / sizeof *error_classes; i++)
+        if (begins_with(text, error_classes[i].code))
+            return &error_classes[i];
+    return NULL;
+}
+
 lb_status conn_reply_error(conn *c, const reply *r, const char *doing, lb_error *error)
 {
     lb_slice text = reply_text(r);
-    lb_status status = LB_TRANSPORT;
-    bool drop = false, known = false;
-    for (size_t i = 0; i < sizeof error_classes / sizeof *error_classes && !known; i++) {
-        known = reply_is_error_of(r, error_classes[i].code);
-        if (known) {
-            status = error_classes[i].status;
-            drop = error_classes[i].drop;
-        }
-    }
+    const error_class *known = class_of(text);
+    lb_status status = known ? known->status : LB_TRANSPORT;
     lb_error_set(error, status, "%s: %s: %.*s", c->options->place, doing,
                  (int)(text.size < 300 ? text.size : 300), text.data ? text.data : "");
     if (error && !known)
         error->retryable = false;
-    c->unfit |= drop;
+    c->unfit |= known && known->drop;
     return status;
 }
 
@@ -239,7 +284,7 @@ static lb_status wait_and_read(conn *c, int64_t deadline_ns, bool wakeable, lb_e
 
 static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const reply **r, lb_error *error)
 {
-    bool failed;
+    bool failed, late = false;
     if (c->fd < 0)
         return lost(c, error, "not connected");
     for (;;) {
@@ -248,9 +293,12 @@ static lb_status receive(conn *c, int64_t deadline_ns, bool wakeable, const repl
             return lost(c, error, "the server does not speak the Redis protocol");
         if (*r)
             return LB_OK;
+        if (late) /* there may be more bytes, without end */
+            return LB_TIMEOUT;
         lb_status status = wait_and_read(c, deadline_ns, wakeable, error);
         if (status != LB_OK)
             return status;
+        late = clock_now() >= deadline_ns;
     }
 }
 
@@ -306,10 +354,8 @@ static int connect_address(conn *c, const struct sockaddr *address, socklen_t si
             setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment) != 0)
             number = errno;
     }
-    if (number) {
-        close(c->fd);
-        c->fd = -1;
-    }
+    if (number)
+        close_socket(c);
     return number;
 }
 
@@ -379,6 +425,8 @@ static lb_status greet(conn *c, int64_t deadline_ns, lb_error *error)
     if (status == LB_OK) {
         status = greeting_reply(c, "connecting", true, deadline_ns, &r, error);
         c->client_id = status == LB_OK ? reply_integer(r) : 0;
+        if (status == LB_OK && !c->client_id) /* and so it cannot be woken */
+            __atomic_store_n(&c->features->no_unblock, 1, __ATOMIC_RELAXED);
     }
     if (status == LB_OK && ask) {
         status = greeting_reply(c, "asking for its commands", true, deadline_ns, &r, error);

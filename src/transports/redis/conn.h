@@ -14,7 +14,7 @@
 /* What the server can do; asked by the first connection that gets through. */
 typedef struct server_features {
     int multi_pop;  /* BLMPOP and LMPOP are there: 1; not: -1; not known yet: 0. Atomic. */
-    int no_unblock; /* CLIENT UNBLOCK was refused once. Atomic. */
+    int no_unblock; /* CLIENT UNBLOCK or CLIENT ID was refused once. Atomic. */
     int no_skip;    /* CLIENT REPLY was refused once. Atomic. */
 } server_features;
 
@@ -38,6 +38,11 @@ typedef struct conn {
 void conn_init(conn *c, const redis_options *options, server_features *features, SSL_CTX *tls, int wake_fd);
 void conn_close(conn *c); /* and frees what it holds */
 void conn_drop(conn *c);  /* without a word to the server; the next conn_ready connects again */
+/* In a forked child, of a connection that a thread of the parent may have been using: all that it holds but the
+ * descriptor is left as it is, and made anew. */
+void conn_abandon(conn *c);
+/* The memory that an object points to is left alone for good, where leak checkers see that it is not lost. */
+void leave_memory_of(const void *object, size_t size);
 
 /* Connects if it must, also when the connection has died while it was idle. Only while no reply is outstanding.
  * Everything in `out` was lost with the old connection: fill it afterwards. */

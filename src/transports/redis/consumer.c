@@ -237,7 +237,7 @@ static void results_passed(consumer *c)
 /* True for a reply that tells nothing, or was not to come. */
 static bool skip_reply(consumer *c, const reply *r)
 {
-    if (c->unasked && reply_is_error_of(r, "NOPERM")) {
+    if (c->unasked && (reply_is_error_of(r, "NOPERM") || reply_is_error_of(r, "ERR"))) {
         __atomic_store_n(&c->w.conn.features->no_skip, 1, __ATOMIC_RELAXED);
         c->to_skip = c->unasked;
         c->unasked = 0;
@@ -353,6 +353,16 @@ static void note_empty(consumer *c, const reply *r)
         c->empty_ns[from] = c->pop_sent_ns;
 }
 
+/* The pop was refused, and so may be the pushes before it, or what was to leave them unanswered: then there are
+ * more answers than expected. The results go again on another connection, where they are answered. */
+static lb_status refused_unheard(consumer *c, const reply *r, lb_error *error)
+{
+    lb_status status = conn_reply_error(&c->w.conn, r, "taking calls", error);
+    conn_drop(&c->w.conn);
+    forget_outstanding(c);
+    return status;
+}
+
 /* Reads until the pop has been answered; *woken is set when an interrupt had it end early. */
 static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_error *error)
 {
@@ -383,6 +393,8 @@ static lb_status read_pop(consumer *c, int64_t deadline_ns, bool *woken, lb_erro
             note_answer(c, r);
             continue;
         }
+        if (reply_is_error(r) && c->unasked)
+            return refused_unheard(c, r, error);
         results_passed(c);
         if (reply_is_error(r))
             status = conn_reply_error(k, r, "taking calls", error);
@@ -414,6 +426,7 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
     conn *k = &c->w.conn;
     int64_t until = clock_in_ms(ANSWER_MS);
     size_t asked = 0, kept = 0;
+    lb_status status = k->fd < 0 ? conn_ready(k, until, error) : LB_OK; /* it broke after they had come */
     for (size_t i = 0; i < *count; i++) {
         if (!calls[i].id.size)
             continue;
@@ -424,7 +437,8 @@ static lb_status claim_calls(consumer *c, lb_rpc_message *calls, size_t *count, 
     }
     if (!asked)
         return LB_OK;
-    lb_status status = conn_send(k, until, NULL, error);
+    if (status == LB_OK)
+        status = conn_send(k, until, NULL, error);
     for (size_t i = 0; i < *count && status == LB_OK; i++) {
         const reply *r = NULL;
         if (calls[i].id.size)

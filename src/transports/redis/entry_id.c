@@ -80,6 +80,8 @@ static bool grow(id_set *s)
 
 bool id_set_add(id_set *s, entry_id id)
 {
+    if (is_free(id)) /* whoever says so: it is none */
+        return true;
     if (s->count * 2 >= s->capacity && !grow(s))
         return false;
     size_t i = find(s, id);

@@ -28,7 +28,7 @@ typedef struct history {
     wanted_streams wanted;
     past *streams; /* one for each that is wanted */
     entry_id from, to;
-    bool oldest_first;
+    bool oldest_first, dead_letters;
     lb_slice api_name; /* while streams are collected */
     lb_event_message *batch;
     size_t capacity;
@@ -102,6 +102,7 @@ static lb_status read_config(history *h, const lb_history_config *config, lb_err
     bool now = config->from && strcmp(config->from, "$") == 0;
     lb_status status = LB_OK;
     h->oldest_first = config->oldest_first;
+    h->dead_letters = config->dead_letters;
     h->from = (entry_id){0, 0};
     h->to = (entry_id){UINT64_MAX, UINT64_MAX};
     if (config->from && !now)
@@ -113,12 +114,14 @@ static lb_status read_config(history *h, const lb_history_config *config, lb_err
 
 static lb_status find_streams(history *h, const lb_history_config *config, int64_t deadline_ns, lb_error *error)
 {
-    bool now = config->from && strcmp(config->from, "$") == 0;
+    static const lb_slice any = {"*", 1};
+    const char *suffix = h->dead_letters ? DEAD_SUFFIX : STREAM_SUFFIX;
+    bool now = config->from && strcmp(config->from, "$") == 0, all = h->dead_letters && !config->count;
     lb_status status = conn_ready(&h->w.conn, deadline_ns, error);
-    for (size_t i = 0; i < config->count && status == LB_OK; i++) {
-        h->api_name = config->api_names[i];
-        status = streams_of(h->w.owner, &h->w.conn, config->api_names[i], config->event_names[i], add_stream, h,
-                            deadline_ns, error);
+    for (size_t i = 0; i < (all ? 1 : config->count) && status == LB_OK; i++) {
+        h->api_name = all ? any : config->api_names[i];
+        status = streams_of(h->w.owner, &h->w.conn, h->api_name, all ? any : config->event_names[i], suffix,
+                            add_stream, h, deadline_ns, error);
     }
     if (status == LB_OK && !(h->streams = calloc(h->wanted.count + 1, sizeof *h->streams)))
         status = lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
@@ -194,27 +197,38 @@ static const reply *copy_fields(arena *a, const reply *fields, size_t *total)
     return first;
 }
 
+/* An event, with its id in the stream. */
+static decoded take_event(const history *h, past *s, const reply *fields, lb_slice id, lb_event_message *event)
+{
+    if (h->dead_letters) {
+        lb_dead_letter *letter = arena_alloc(&s->memory, sizeof *letter);
+        event->dead = letter;
+        if (!letter || !decode_letter(&s->memory, fields, h->w.conn.in.most, event, letter))
+            return DECODED_NO_MEMORY;
+        letter->id = id;
+        return DECODED;
+    }
+    event->native_id = id;
+    return decode_event(&s->memory, fields, h->w.conn.in.most, event);
+}
+
 /* One entry [id, fields]; false when memory is short. */
 static bool take_entry(history *h, past *s, const reply *entry, size_t *total)
 {
     const reply *id = reply_first(entry), *body = id ? id->next : NULL;
     lb_event_message *event = &s->messages[s->count];
-    if (!body || !entry_id_parse(reply_text(id), &s->after))
+    lb_slice text = reply_text(id);
+    if (!body || !entry_id_parse(text, &s->after))
         return true;
     s->begun = true;
     const reply *fields = copy_fields(&s->memory, reply_first(body), total);
     if (!fields)
         return !reply_first(body);
+    text.data = arena_copy(&s->memory, text.data, text.size);
     *event = (lb_event_message){.source = (int)(s - h->streams)};
-    decoded kind = decode_event(&s->memory, fields, h->w.conn.in.most, event);
-    if (kind == DECODED_NO_MEMORY)
-        return false;
-    if (kind == DECODED_NOOP || !wanted_has(s->wanted, event->api_name, event->event_name))
-        return true;
-    lb_slice text = reply_text(id);
-    event->native_id = (lb_slice){arena_copy(&s->memory, text.data, text.size), text.size};
-    s->count++;
-    return event->native_id.data != NULL;
+    decoded kind = text.data ? take_event(h, s, fields, text, event) : DECODED_NO_MEMORY;
+    s->count += kind == DECODED && wanted_has(s->wanted, event->api_name, event->event_name);
+    return kind != DECODED_NO_MEMORY;
 }
 
 static lb_status take_page(history *h, past *s, const reply *page, lb_error *error)
@@ -286,8 +300,9 @@ static bool any_due(const history *h)
 
 static entry_id head_id(const past *s)
 {
+    const lb_event_message *head = &s->messages[s->position];
     entry_id id = {0, 0};
-    entry_id_parse(s->messages[s->position].native_id, &id);
+    entry_id_parse(head->dead ? head->dead->id : head->native_id, &id);
     return id;
 }
 
@@ -353,4 +368,35 @@ lb_status history_fetch(void *self, size_t max, int64_t deadline_ns, const lb_ev
     *events = h->batch;
     *end = *count == 0 && !any_due(h);
     return LB_OK;
+}
+
+/* ---- Dead letters ----------------------------------------------------------------------------------- */
+
+/* The key under which a letter of this history lies, with the connection ready. */
+static lb_status find_letter(history *h, const lb_event_message *letter, lb_slice *key, int64_t deadline_ns,
+                             lb_error *error)
+{
+    if (!letter->dead || letter->source < 0 || (size_t)letter->source >= h->wanted.count)
+        return lb_error_set(error, LB_USAGE, "a dead letter that is not of this history");
+    *key = h->streams[letter->source].wanted->name;
+    lb_status status = conn_ready(&h->w.conn, deadline_ns, error);
+    conn_release(&h->w.conn);
+    return status;
+}
+
+lb_status history_replay(void *self, const lb_event_message *letter, bool fire, int64_t deadline_ns,
+                         lb_error *error)
+{
+    history *h = self;
+    lb_slice key;
+    lb_status status = find_letter(h, letter, &key, deadline_ns, error);
+    return status == LB_OK ? letter_replay(&h->w.conn, key, letter, fire, deadline_ns, error) : status;
+}
+
+lb_status history_purge(void *self, const lb_event_message *letter, int64_t deadline_ns, lb_error *error)
+{
+    history *h = self;
+    lb_slice key;
+    lb_status status = find_letter(h, letter, &key, deadline_ns, error);
+    return status == LB_OK ? letter_purge(&h->w.conn, key, letter, deadline_ns, error) : status;
 }

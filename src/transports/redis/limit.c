@@ -19,31 +19,50 @@ static void write_removal(buffer *out, const push_queue *q, const push *item)
     command_prefixed(out, EXPIRY_PREFIX, push_id(q, item));
 }
 
+/* Takes the refused ones out again. Those that are not there any more are not refused. */
+static lb_status take_out(conn *c, push_queue *q, size_t start, size_t end, int64_t deadline_ns,
+                          lb_error *error)
+{
+    const reply *removed, *deleted;
+    for (size_t i = start; i < end; i++)
+        if (q->items[i].refused)
+            write_removal(&c->out, q, &q->items[i]);
+    lb_status status = conn_send(c, deadline_ns, NULL, error);
+    for (size_t i = start; i < end; i++) {
+        if (!q->items[i].refused)
+            continue;
+        if (status == LB_OK)
+            status = conn_answer(c, deadline_ns, &removed, error);
+        q->items[i].refused = status == LB_OK && reply_integer(removed) > 0;
+        if (status == LB_OK)
+            status = conn_answer(c, deadline_ns, &deleted, error);
+    }
+    return status;
+}
+
 void limit_enforce(redis *r, push_queue *q, size_t start, size_t end, int64_t length, lb_error *why)
 {
-    int64_t most = r->options.max_queue_length, deadline = clock_in_ms(LIMIT_MS);
-    size_t over = length > most ? (size_t)(length - most) : 0, first = over < end - start ? end - over : start;
-    lb_error error = {0};
-    conn *c = over ? control_lock(r, deadline, &error) : NULL;
-    if (!c) {
-        if (over)
-            lb_log(LB_LOG_WARNING, "a queue is too long, and could not be made shorter: %s", error.message);
+    int64_t most = r->options.max_queue_length;
+    size_t over = length > most ? (size_t)(length - most) : 0, refused = 0;
+    for (size_t i = start; i < end; i++) {
+        if (end - i <= over)
+            q->items[i].refused = true;
+        refused += q->items[i].refused;
+    }
+    if (!refused)
         return;
-    }
-    lb_error_set(why, LB_BUSY, "%s: %lld calls (max_queue_length) wait for a worker of this API",
-                 r->options.place, (long long)most);
-    for (size_t i = first; i < end; i++)
-        write_removal(&c->out, q, &q->items[i]);
-    const reply *removed, *deleted;
-    lb_status status = conn_send(c, deadline, NULL, &error);
-    for (size_t i = first; i < end && status == LB_OK; i++) {
-        status = conn_answer(c, deadline, &removed, &error);
-        if (status == LB_OK)
-            q->items[i].refused |= reply_integer(removed) > 0;
-        if (status == LB_OK)
-            status = conn_answer(c, deadline, &deleted, &error);
-    }
+    int64_t deadline = clock_in_ms(LIMIT_MS);
+    lb_error error = {0};
+    conn *c = control_lock(r, deadline, &error);
+    lb_status status = c ? take_out(c, q, start, end, deadline, &error) : LB_TRANSPORT;
+    if (c)
+        control_unlock(r);
+    for (size_t i = start; !c && i < end; i++)
+        q->items[i].refused = false;
     if (status != LB_OK)
-        lb_log(LB_LOG_WARNING, "a queue is too long, and could not be made shorter: %s", error.message);
-    control_unlock(r);
+        lb_log(LB_LOG_WARNING, "calls that were refused could not be taken out of their queue: %s",
+               error.message);
+    if (over)
+        lb_error_set(why, LB_BUSY, "%s: %lld calls (max_queue_length) wait for a worker of this API",
+                     r->options.place, (long long)most);
 }

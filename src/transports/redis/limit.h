@@ -8,8 +8,9 @@
 #include "instance.h"
 #include "push.h"
 
-/* The run of calls from `start` to `end` was pushed, and its queue has `length` calls since. Marks those that
- * were taken out again as refused, and then says why. */
+/* The run of calls from `start` to `end` was pushed, and its queue has `length` calls since. Takes those out
+ * that are too many, and those that were refused before, since their key was. Those that were found in the
+ * queue are marked as refused; *why says why, if the queue was too long. */
 void limit_enforce(redis *r, push_queue *q, size_t start, size_t end, int64_t length, lb_error *why);
 
 #endif

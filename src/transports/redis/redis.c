@@ -58,18 +58,44 @@ static lb_status open_instance(const lb_transport_config *config, void **self, l
     return status;
 }
 
+/* OpenSSL's locks in the old context may be held for ever by a thread that is not here. */
+static void renew_tls(redis *r)
+{
+    lb_error error = {0};
+    SSL_CTX *context = r->tls ? tls_context(&r->options, &error) : NULL;
+    if (context)
+        r->tls = context;
+    else if (r->tls)
+        lb_log(LB_LOG_WARNING, "after a fork: %s; the parent's context is used on", error.message);
+}
+
+static void abandon(redis *r, conn *c)
+{
+    conn_abandon(c);
+    c->tls = r->tls;
+}
+
+/* A thread of the parent may have been anywhere in what it was using, with its lock. So nothing of that is read
+ * or freed but the descriptors, which must be closed, since the server would take a dead parent's connections
+ * for alive: the memory is left to itself, and all is made anew. Options and features do not change but in one
+ * step. Consumers, listeners and histories stay in their list, for those whose thread has forked and goes on.
+ */
 static void after_fork(void *self)
 {
     redis *r = self;
-    pthread_mutex_init(&r->control_lock, NULL); /* a thread that is not here any more may have held it */
+    pthread_mutex_init(&r->control_lock, NULL);
     pthread_mutex_init(&r->wakeables_lock, NULL);
-    conn_drop(&r->control);
-    conn_drop(&r->fire);
-    conn_drop(&r->looker);
+    renew_tls(r);
+    abandon(r, &r->control);
+    abandon(r, &r->fire);
+    abandon(r, &r->looker);
     atomic_flag_clear(&r->looking);
     caller_after_fork(r->caller);
-    for (wakeable *w = r->wakeables; w; w = w->next)
-        conn_drop(&w->conn);
+    for (wakeable *w = r->wakeables; w; w = w->next) {
+        close(w->conn.wake_fd);
+        w->conn.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        abandon(r, &w->conn);
+    }
 }
 
 /* ---- Waking ----------------------------------------------------------------------------------------- */
@@ -86,7 +112,7 @@ bool wakeable_init(wakeable *w, redis *owner, lb_error *error)
     conn_init(&w->conn, &owner->options, &owner->features, owner->tls, fd);
     pthread_mutex_lock(&owner->wakeables_lock);
     w->next = owner->wakeables;
-    owner->wakeables = w;
+    __atomic_store_n(&owner->wakeables, w, __ATOMIC_RELEASE); /* a fork finds a whole list at any moment */
     pthread_mutex_unlock(&owner->wakeables_lock);
     return true;
 }
@@ -97,7 +123,7 @@ void wakeable_free(wakeable *w)
     wakeable **link = &w->owner->wakeables;
     while (*link != w)
         link = &(*link)->next;
-    *link = w->next;
+    __atomic_store_n(link, w->next, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&w->owner->wakeables_lock);
     close(w->conn.wake_fd);
     conn_close(&w->conn);
@@ -149,7 +175,9 @@ static bool unblock(wakeable *w)
     lb_status status = conn_exchange(c, 1, "CLIENT UNBLOCK", deadline, &answer, &error);
     if (status == LB_OK) {
         done = reply_integer(answer) != 0;
-    } else if (answer) {
+    } else if (status == LB_BUSY) { /* a script is running */
+        done = false;
+    } else if (answer && !error.retryable) {
         __atomic_store_n(&r->features.no_unblock, 1, __ATOMIC_RELAXED);
         lb_log(LB_LOG_WARNING, "%s; blocking reads are now short instead", error.message);
     }
@@ -184,7 +212,12 @@ int64_t answer_deadline(int64_t deadline_ns)
 
 conn *control_lock(redis *r, int64_t deadline_ns, lb_error *error)
 {
-    pthread_mutex_lock(&r->control_lock);
+    int64_t least = clock_in_ms(ANSWER_LEAST_MS), until = deadline_ns < least ? least : deadline_ns;
+    const struct timespec end = {.tv_sec = until / CLOCK_SECOND, .tv_nsec = until % CLOCK_SECOND};
+    if (pthread_mutex_clocklock(&r->control_lock, CLOCK_MONOTONIC, &end) != 0) {
+        lb_error_set(error, LB_TRANSPORT, "%s: others wait for the server's answer", r->options.place);
+        return NULL;
+    }
     if (conn_ready(&r->control, deadline_ns, error) == LB_OK)
         return &r->control;
     pthread_mutex_unlock(&r->control_lock);
@@ -244,4 +277,5 @@ const lb_transport redis_transport = {
     .event = &redis_events,
     .schema = &redis_schemas,
     .diagnose = doctor_diagnose,
+    .features = LB_TRANSPORT_DEDUPLICATES,
 };
