@@ -77,7 +77,7 @@ typedef struct store {
     wake_table *wake;
     database parts[STORE_PARTS];
     key copies_swept; /* up to where; under the guard of the events */
-    key swept; /* how far the last sweep of the calls came; under their guard */
+    key swept;        /* how far the last sweep of the calls came; under their guard */
     struct store *next;
 } store;
 
