@@ -284,7 +284,7 @@ static void s3_late_calls_end_after_one_look_when_the_bus_is_away(void **state)
     set(&medium.answer_at_once, false);
     set(&medium.away, true);
     for (int i = 0; i < CALLS; i++)
-        calls[i] = begin_and_pass_deadline(bus);
+        calls[i] = begin_and_pass_deadline(bus, 20);
     assert_int_equal(lb_call_end(calls[0], NULL, &error), LB_TIMEOUT);
     int before = seen(&medium.fetches);
     for (int i = 1; i < CALLS; i++)
