@@ -192,6 +192,9 @@ static lb_status read_meta(int fd, const char *path, uint64_t offset, meta *m, l
     if (!(page.head.flags & PAGE_META) || m->magic != MAGIC)
         return lb_error_set(error, offset ? LB_MALFORMED : LB_UNSUPPORTED,
                             offset ? "%s: damaged: its second page is no meta page" : "%s: no LMDB file", path);
+    if (m->trees[1].flags != 0)
+        return lb_error_set(error, LB_UNSUPPORTED, "%s: an LMDB file of another kind (flags %x)", path,
+                            m->trees[1].flags);
     if (m->version != DATA_VERSION)
         return lb_error_set(error, LB_UNSUPPORTED, "%s: LMDB data version %u, expected %u", path, m->version,
                             DATA_VERSION);

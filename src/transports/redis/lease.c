@@ -6,20 +6,39 @@
 #include <lightbus/log.h>
 #include <stdlib.h>
 
-/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. */
+/* KEYS: stream. ARGV: group, consumer, idle ms, ids... Answers for each id 1 if it was ours, else 0. Where this
+ * consumer is not in the group, the group was made again since: what nobody has there is ours still (S18). What
+ * is gone from the stream stays as it is, for reclaim.c to count: since Redis 7 XCLAIM forgets it. */
 static const char touch_script[] =
     "local ours = {} "
+    "local anew "
+    "local function is_anew() "
+    " for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do "
+    "  if c[2] == ARGV[2] then return false end "
+    " end "
+    " return true "
+    "end "
     "for i = 4, #ARGV do "
     " local id = ARGV[i] "
     " local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) "
     " if #p > 0 then "
-    "  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  if #redis.call('XRANGE', KEYS[1], id, id) > 0 then "
+    "   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID') "
+    "  end "
     "  ours[i - 3] = 1 "
-    " else ours[i - 3] = 0 end "
+    " else "
+    "  if anew == nil then anew = is_anew() end "
+    "  ours[i - 3] = 0 "
+    "  if anew and #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 0 then "
+    "   ours[i - 3] = #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'FORCE', "
+    "'JUSTID') "
+    "  end "
+    " end "
     "end "
     "return ours";
 
-/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
+/* KEYS: stream, dead letters, and perhaps the one that tells that it was the first of its copies. ARGV: group,
+ * consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
  * More fields than Lua can hand over at once are kept as JSON. */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
@@ -33,6 +52,7 @@ static const char bury_script[] =
     "for i = 1, #extra do f[#f + 1] = extra[i] end "
     "redis.call('XADD', KEYS[2], '*', unpack(f)) "
     "redis.call('XACK', KEYS[1], ARGV[1], ARGV[3]) "
+    "if KEYS[3] and redis.pcall('GET', KEYS[3]) == ARGV[3] then redis.pcall('DEL', KEYS[3]) end "
     "return 1";
 
 static bool find_entry(const listener *l, const lb_event_message *event, entry_id *id)
@@ -64,8 +84,11 @@ static lb_status touch_stream(listener *l, conn *c, const stream *s, const lb_ev
         if (events[i]->source == source)
             command_slice(&c->out, events[i]->native_id);
     lb_status status = conn_exchange(c, 1, "renewing leases", clock_in_ms(ANSWER_MS), &r, error);
-    if (status != LB_OK && r && memmem(reply_text(r).data, reply_text(r).size, "NOGROUP", 7))
-        return LB_OK; /* the group is gone, and with it what was ours */
+    if (status != LB_OK && r && memmem(reply_text(r).data, reply_text(r).size, "NOGROUP", 7)) {
+        for (size_t i = 0; i < count; i++) /* the group is gone: nobody else has it */
+            ours[i] |= events[i]->source == source;
+        return LB_OK;
+    }
     const reply *row = status == LB_OK ? reply_first(r) : NULL;
     for (size_t i = 0; i < count && row; i++) {
         if (events[i]->source != source)
@@ -98,9 +121,14 @@ static lb_status touch(listener *l, const lb_event_message *const *events, size_
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
                       lb_error *error)
 {
-    lb_status status = touch(self, events, count, 0, lost, error);
-    for (size_t i = 0; i < count; i++)
+    listener *l = self;
+    entry_id id;
+    lb_status status = touch(l, events, count, 0, lost, error);
+    for (size_t i = 0; i < count; i++) {
         lost[i] = status == LB_OK && !lost[i];
+        if (lost[i] && find_entry(l, events[i], &id)) /* it may come back from whoever took it over */
+            drop_from_hand(l, &l->streams[events[i]->source], id);
+    }
     return status;
 }
 
@@ -125,23 +153,29 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     listener *l = self;
     entry_id id;
     const reply *r = NULL;
+    buffer seen_key = {0};
     if (!find_entry(l, event, &id))
         return lb_error_set(error, LB_USAGE, "an event that is not of this listener");
     stream *s = &l->streams[event->source];
     conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
     if (!c)
         return error ? error->status : LB_TRANSPORT;
-    command_begin(&c->out, 10);
+    bool seen = copies_key(l, event, &seen_key);
+    command_begin(&c->out, seen ? 11 : 10);
     command_str(&c->out, "EVAL");
     command_str(&c->out, bury_script);
-    command_str(&c->out, "2");
+    command_str(&c->out, seen ? "3" : "2");
     command_str(&c->out, s->key);
     command_prefixed(&c->out, s->key, (lb_slice){":dead", 5});
+    if (seen)
+        command_arg(&c->out, seen_key.data, seen_key.size);
     command_str(&c->out, l->group);
     command_str(&c->out, l->consumer);
     command_slice(&c->out, event->native_id);
     command_str(&c->out, reason ? reason : "");
     command_int(&c->out, event->deliveries);
+    c->out.failed |= seen_key.failed;
+    buffer_free(&seen_key);
     lb_status status =
         conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
     if (status == LB_OK && reply_integer(r) == 0)
