@@ -1,9 +1,11 @@
 /* The bus handle: open, register, call, fire, listen, serve.
  *
- * Threads: a handle may be used from any number of threads at once, except lb_open/lb_close. A handle that
- * only calls and fires starts no thread: the callers do the I/O, one for all. After fork() the child's handle
- * opens connections of its own; a worker (lb_run, lb_start) does not continue in the child.
- * Functions block at most until the deadline that they name. */
+ * Threads: a handle may be used from any number of threads at once, but for lb_close and for what sets it up
+ * (lb_listen, lb_on_ready, lb_hook, the functions of <lightbus/task.h>; lb_fd the first time): these are for
+ * one thread, while no other one uses the handle. A handle that only calls and fires starts no thread: the
+ * callers do the I/O, one for all. After fork() the child's handle opens connections of its own; a worker
+ * (lb_run, lb_start) does not continue in the child, which may start one. A handle is never NULL, but for
+ * lb_close. Functions block at most until the deadline that they name. */
 #ifndef LIGHTBUS_BUS_H
 #define LIGHTBUS_BUS_H
 
@@ -51,7 +53,9 @@ typedef struct lb_options {
 LB_API lb_bus *lb_open(const lb_options *options, lb_error *error);
 
 /* Stops a worker that still runs (as lb_stop with the default deadline), closes the connections and frees the
- * handle. Calls in flight end with LB_CLOSED. No other thread may be using the handle. NULL is allowed. */
+ * handle; a handle whose worker does not stop by then is not freed. Calls in flight end with LB_CLOSED; what
+ * their callbacks begin is refused with LB_CLOSED. No other thread may be using the handle, and this one not in
+ * a handler, hook, task or callback. NULL is allowed. */
 LB_API void lb_close(lb_bus *bus);
 
 LB_API const char *lb_service_name(const lb_bus *bus);
@@ -117,7 +121,8 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
  * what hooks at after_worker_stopped call and fire ends by then too: LB_OK; LB_TIMEOUT when one still ran (call
  * it again); or the failure that had ended the worker before, such as that of a task, or of a listener with
  * LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does not wait (any
- * thread, signal handlers too). */
+ * thread, signal handlers too). lb_stop on another thread makes lb_run return as well, and lb_start and lb_run
+ * that have not come to an end yet give up, with LB_CLOSED. A worker is started once at a time: LB_USAGE. */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
@@ -130,7 +135,8 @@ LB_API lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data)
 
 /* For programs with an event loop: a descriptor that becomes readable when there is work, and the function
  * that does it without blocking on the network: callbacks of calls, and, when lb_start was called after
- * lb_fd, the handlers, which then run on this thread. -1 on failure. The descriptor belongs to the bus. */
+ * lb_fd, the handlers, which then run on this thread (one that calls its own service waits in vain: begin the
+ * call, with a callback). -1 on failure. The descriptor belongs to the bus. */
 LB_API int lb_fd(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_dispatch(lb_bus *bus, lb_error *error);
 
@@ -146,8 +152,9 @@ LB_API lb_status lb_call(lb_bus *bus, const char *name, const lb_arg *args, lb_v
 typedef struct lb_pending lb_pending; /* a call or fire in flight */
 
 /* Runs once, when the call has ended: answered, failed, timed out, canceled or closed; on the thread that does
- * the I/O (in lb_dispatch, lb_call_end or lb_call of any thread). `result` is borrowed. It may begin calls;
- * it may not wait for any. The pending call is freed after it returns: do not lb_call_end it. */
+ * the I/O (in lb_dispatch, lb_call_end or lb_call of any thread). `result` and `error` (NULL when the status is
+ * LB_OK) are borrowed. It may begin calls and fires; it may neither wait for any nor close the bus. The pending
+ * call is freed after it returns: neither lb_call_end nor lb_call_cancel it from then on. */
 typedef void (*lb_call_callback)(lb_status status, const lb_value *result, const lb_error *error, void *data);
 
 typedef struct lb_call_options {

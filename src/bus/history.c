@@ -189,6 +189,12 @@ static lb_status fetch(const lb_history *h, part *p, lb_error *error)
 
 static bool is_used_up(const part *p) { return p->position == p->count; }
 
+/* Two stores may be the same place, with other options: an event is that of the store of its API. */
+static bool belongs(const lb_history *h, const part *p, const lb_event_message *m)
+{
+    return h->pairs || !m->api_name.size || route_of(h->bus, m->api_name)->fires->event == p->store;
+}
+
 /* Has the next event of each part at hand, unless there is none at present. */
 static lb_status fetch_all(lb_history *h, lb_error *error)
 {
@@ -199,8 +205,12 @@ static lb_status fetch_all(lb_history *h, lb_error *error)
     for (part *p = h->parts; p < h->parts + h->part_count; p++) {
         if (over)
             p->end = !h->oldest_first; /* what came since */
-        while (status == LB_OK && is_used_up(p) && !p->end)
-            status = fetch(h, p, error);
+        do {
+            if (is_used_up(p) && !p->end)
+                status = fetch(h, p, error);
+            while (!is_used_up(p) && !belongs(h, p, &p->batch[p->position]))
+                p->position++;
+        } while (status == LB_OK && is_used_up(p) && !p->end);
     }
     return status;
 }

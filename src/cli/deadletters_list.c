@@ -95,7 +95,10 @@ static bool print_letter(table *t, const lb_event *event)
     char age[24], tries[16];
     const char *id = lb_event_dead_id(event);
     buffer name = {0};
-    buffer_printf(&name, "%s.%s", lb_event_api(event), lb_event_name(event));
+    if (*lb_event_api(event) || *lb_event_name(event))
+        buffer_printf(&name, "%s.%s", lb_event_api(event), lb_event_name(event));
+    else
+        buffer_char(&name, '?'); /* it cannot be read */
     snprintf(tries, sizeof tries, "%d", lb_event_deliveries(event));
     write_age(t->now_ms - strtoll(id, NULL, 10), age);
     const char *text = buffer_text(&name);

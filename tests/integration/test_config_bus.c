@@ -198,6 +198,46 @@ static void results_may_take_another_way_than_calls(void **state)
     redis_server_stop(two);
 }
 
+static void bury(const redis_server *redis, const char *key, const char *api)
+{
+    lb_value_free(redis_command(redis, "XADD", key, "*", "id", "e", "api_name", api, "event_name", "x",
+                                "version", "1", "dead_id", "1-0", "dead_group", "g", NULL));
+}
+
+/* One server under two sets of options is looked at once. */
+static void s13_dead_letters_of_all_servers_are_found_once(void **state)
+{
+    (void)state;
+    redis_server *one = redis_server_start(NULL), *two = redis_server_start(NULL);
+    char *config = file_with("dead.yaml",
+                             "bus: {url: '%s'}\n"
+                             "apis:\n"
+                             "  b: {event_transport: {redis: {url: '%s', acknowledgement_timeout: 5}}}\n"
+                             "  c: {event_transport: {redis: {url: '%s'}}}\n",
+                             one->url, one->url, two->url);
+    lb_bus *bus = open_with(config, (lb_options){0});
+    lb_error error = {0};
+    char apis[16] = "";
+
+    bury(one, "a.*:stream:dead", "a");
+    bury(one, "b.*:stream:dead", "b");
+    bury(two, "c.*:stream:dead", "c");
+    bury(two, "c.*:stream:dead", ""); /* of no API that can be read */
+    lb_history *h = lb_history_open(bus, NULL, &(lb_history_options){.flags = LB_HISTORY_DEAD_LETTERS}, &error);
+    assert_non_null(h);
+    const lb_event *event;
+    while (lb_history_next(h, &event, &error) == LB_OK && event && strlen(apis) < 8)
+        strcat(apis, *lb_event_api(event) ? lb_event_api(event) : "?");
+    assert_int_equal(strlen(apis), 4);
+    for (const char *api = "abc?"; *api; api++)
+        assert_non_null(strchr(apis, *api));
+    lb_history_close(h);
+    lb_close(bus);
+    free(config);
+    redis_server_stop(one);
+    redis_server_stop(two);
+}
+
 /* ---- Settings --------------------------------------------------------------------------------------- */
 
 static void settings_are_those_of_the_api(void **state)
@@ -466,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(apis_live_on_servers_of_their_own),
         cmocka_unit_test(results_may_take_another_way_than_calls),
+        cmocka_unit_test(s13_dead_letters_of_all_servers_are_found_once),
         cmocka_unit_test(settings_are_those_of_the_api),
         cmocka_unit_test(the_first_that_says_it_counts),
         cmocka_unit_test(what_only_the_bus_can_check_names_the_file_too),
