@@ -19,13 +19,20 @@ static const char touch_script[] =
     "end "
     "return ours";
 
-/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
- * More fields than Lua can hand over at once are kept as JSON. */
+/* KEYS: stream, dead letters. ARGV: group, consumer, id, reason, deliveries; then how many fields follow that
+ * stand for those of an entry that is gone from the stream, and these; -1: they are not at hand. Answers 1 if
+ * it was ours, 0 if not, 2 when nothing was done for want of fields. More of them than Lua can hand over at
+ * once are kept as JSON.
+ */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
     "if #p == 0 then return 0 end "
     "local e = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) "
-    "local f = e[1] and e[1][2] or {} "
+    "local f = e[1] and e[1][2] "
+    "if not f then "
+    " if ARGV[6] == '-1' then return 2 end "
+    " f = {} for i = 7, #ARGV do f[#f + 1] = ARGV[i] end "
+    "end "
     "if #f > 4000 then f = {'dead_fields', cjson.encode(f)} end "
     "local extra = {'dead_id', ARGV[3], 'dead_reason', ARGV[4], 'dead_group', ARGV[1], 'dead_consumer', "
     "ARGV[2], "
@@ -120,6 +127,59 @@ lb_status lease_give_back(void *self, const lb_event_message *const *events, siz
     return status;
 }
 
+/* The fields of an event, as it was understood; of one that was not, there are none. */
+static bool write_fields(buffer *b, const lb_event_message *event)
+{
+    buffer json = {0};
+    command_int(b, event->problem ? 0 : (int64_t)(8 + 2 * event->kwargs_count));
+    if (event->problem)
+        return true;
+    command_str(b, "id");
+    command_slice(b, event->id);
+    command_str(b, "api_name");
+    command_slice(b, event->api_name);
+    command_str(b, "event_name");
+    command_slice(b, event->event_name);
+    command_str(b, "version");
+    command_int(b, event->version);
+    for (size_t i = 0; i < event->kwargs_count; i++) {
+        json.size = 0;
+        json_write(&json, event->kwargs[i].value);
+        command_prefixed(b, ":", event->kwargs[i].name);
+        command_arg(b, json.data, json.size);
+    }
+    bool good = !json.failed;
+    buffer_free(&json);
+    return good;
+}
+
+/* One try. `whole`: with the fields, which the entry in the stream makes unnecessary. */
+static lb_status bury(const listener *l, conn *c, const stream *s, const lb_event_message *event,
+                      const char *reason, bool whole, const reply **r, lb_error *error)
+{
+    bool good = true;
+    conn_release(c);
+    command_begin(&c->out, 11 + (whole && !event->problem ? 8 + 2 * event->kwargs_count : 0));
+    command_str(&c->out, "EVAL");
+    command_str(&c->out, bury_script);
+    command_str(&c->out, "2");
+    command_str(&c->out, s->key);
+    command_prefixed(&c->out, s->key, (lb_slice){":dead", 5});
+    command_str(&c->out, l->group);
+    command_str(&c->out, l->consumer);
+    command_slice(&c->out, event->native_id);
+    command_str(&c->out, reason ? reason : "");
+    command_int(&c->out, event->deliveries);
+    if (whole)
+        good = write_fields(&c->out, event);
+    else
+        command_str(&c->out, "-1");
+    if (good)
+        return conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), r, error);
+    conn_drop(c); /* with half a command in it */
+    return lb_error_set(error, LB_NO_MEMORY, "out of memory for a dead letter");
+}
+
 lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error)
 {
     listener *l = self;
@@ -131,19 +191,9 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
     if (!c)
         return error ? error->status : LB_TRANSPORT;
-    command_begin(&c->out, 10);
-    command_str(&c->out, "EVAL");
-    command_str(&c->out, bury_script);
-    command_str(&c->out, "2");
-    command_str(&c->out, s->key);
-    command_prefixed(&c->out, s->key, (lb_slice){":dead", 5});
-    command_str(&c->out, l->group);
-    command_str(&c->out, l->consumer);
-    command_slice(&c->out, event->native_id);
-    command_str(&c->out, reason ? reason : "");
-    command_int(&c->out, event->deliveries);
-    lb_status status =
-        conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
+    lb_status status = bury(l, c, s, event, reason, false, &r, error);
+    if (status == LB_OK && reply_integer(r) == 2)
+        status = bury(l, c, s, event, reason, true, &r, error);
     if (status == LB_OK && reply_integer(r) == 0)
         lb_log(LB_LOG_WARNING,
                "%s: event %.*s of %s belongs to another consumer now: not moved to the dead letters", l->group,
