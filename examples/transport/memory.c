@@ -45,6 +45,7 @@ typedef struct group {
     char *name;
     uint64_t cursor; /* the last event that was given to it */
     pending *pending;
+    size_t listeners;
     struct group *next;
 } group;
 
@@ -320,6 +321,11 @@ static size_t take_calls(consumer *c, size_t max)
     return count;
 }
 
+static bool is_return_path(const char *path)
+{
+    return strncmp(path, "memory:", 7) == 0 && path[7];
+}
+
 static lb_status rpc_fetch(void *self, size_t max, int64_t deadline_ns, const lb_rpc_message **calls,
                            size_t *count, lb_error *error)
 {
@@ -345,7 +351,8 @@ static lb_status rpc_fetch(void *self, size_t max, int64_t deadline_ns, const lb
                                        .return_path = slice(m->path),
                                        .kwargs_count = m->count,
                                        .deadline_ns = m->deadline_ns};
-        c->calls[n].problem = batch_parse(&c->batch, m, &c->calls[n].kwargs);
+        c->calls[n].problem = is_return_path(m->path) ? batch_parse(&c->batch, m, &c->calls[n].kwargs)
+                                                      : "the call's return path leads nowhere";
     }
     *calls = c->calls;
     return LB_OK;
@@ -400,9 +407,13 @@ static lb_status result_send(void *self, void *owner, const lb_result_message *r
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < count; i++) {
         message *r = allocate(sizeof *r);
+        r->path = copy(results[i].return_path);
+        if (!is_return_path(r->path)) { /* nobody would fetch it */
+            free_messages(r);
+            continue;
+        }
         r->id = copy(results[i].id);
         r->rpc_id = copy(results[i].rpc_message_id);
-        r->path = copy(results[i].return_path);
         r->json = copy(results[i].json.size ? results[i].json : slice("null"));
         r->trace = copy(results[i].trace);
         r->error = results[i].error;
@@ -554,7 +565,6 @@ typedef struct listener {
     char **apis, **events; /* pairs */
     size_t pairs;
     char (*streams)[512]; /* names, one per pair; a later pair of the same stream has "" */
-    uint64_t *cursors;    /* where the group stood, by stream */
     bool interrupted;
     batch batch;
     lb_event_message *given;
@@ -599,6 +609,15 @@ static void remove_group(stream *s, const char *name)
             free(g);
             return;
         }
+}
+
+/* The group goes with its last listener, if it is not wanted any longer: what others have in hand stays. */
+static void leave_group(stream *s, const char *name, bool forget)
+{
+    group *g = find_group(s, name);
+    g->listeners--;
+    if (forget && !g->listeners)
+        remove_group(s, name);
 }
 
 /* The last number before a time. */
@@ -647,7 +666,6 @@ static lb_status event_listen(void *self, const lb_listener_config *config, int6
     l->apis = allocate(config->count * sizeof *l->apis);
     l->events = allocate(config->count * sizeof *l->events);
     l->streams = allocate(config->count * sizeof *l->streams);
-    l->cursors = allocate(config->count * sizeof *l->cursors);
     pthread_mutex_lock(&in->medium->lock);
     l->number = ++in->medium->numbers;
     for (size_t i = 0; i < config->count && ok; i++) {
@@ -662,11 +680,14 @@ static lb_status event_listen(void *self, const lb_listener_config *config, int6
             continue;
         stream *s = find_stream(in->medium, l->streams[i]);
         group *g = find_group(s, l->group);
-        ok = g || start_of(s, since, &l->cursors[i]);
+        uint64_t start = 0;
+        ok = g || start_of(s, since, &start);
         if (ok && !g)
-            g = add_group(s, l->group, l->cursors[i]);
+            g = add_group(s, l->group, start);
         if (g)
-            l->cursors[i] = g->cursor;
+            g->listeners++;
+        else
+            l->streams[i][0] = '\0';
     }
     pthread_mutex_unlock(&in->medium->lock);
     if (!ok) {
@@ -767,11 +788,8 @@ static size_t take_events(listener *l, candidate *list, size_t max)
             continue;
         stream *s = find_stream(l->in->medium, l->streams[i]);
         group *g = find_group(s, l->group);
-        if (!g) /* it vanished: on from where it was (S18) */
-            g = add_group(s, l->group, l->cursors[i]);
         count += take_pending(l, s, g, (int)i, list + count, max - count);
         count += take_new(l, s, g, (int)i, list + count, max - count);
-        l->cursors[i] = g->cursor;
     }
     for (size_t i = 0; i < count; i++)
         list[i].pending->lease_ns = now_ns() + l->in->lease_ms * 1000000;
@@ -939,8 +957,8 @@ static void event_unlisten(void *self, bool forget)
     batch_clear(&l->batch);
     pthread_mutex_lock(&l->in->medium->lock);
     for (size_t i = 0; i < l->pairs; i++) {
-        if (forget && l->streams[i][0])
-            remove_group(find_stream(l->in->medium, l->streams[i]), l->group);
+        if (l->streams[i][0])
+            leave_group(find_stream(l->in->medium, l->streams[i]), l->group, forget);
         free(l->apis[i]);
         free(l->events[i]);
     }
@@ -948,7 +966,6 @@ static void event_unlisten(void *self, bool forget)
     free(l->apis);
     free(l->events);
     free(l->streams);
-    free(l->cursors);
     free(l->group);
     free(l->consumer);
     free(l->given);

@@ -1,9 +1,11 @@
 /* The bus handle: open, register, call, fire, listen, serve.
  *
- * Threads: a handle may be used from any number of threads at once, except lb_open/lb_close. A handle that
- * only calls and fires starts no thread: the callers do the I/O, one for all. After fork() the child's handle
- * opens connections of its own; a worker (lb_run, lb_start) does not continue in the child.
- * Functions block at most until the deadline that they name. */
+ * Threads: a handle may be used from any number of threads at once, but for lb_close and for what sets it up
+ * (lb_listen, lb_on_ready, lb_hook, the functions of <lightbus/task.h>; lb_fd the first time): these are for
+ * one thread, while no other one uses the handle. A handle that only calls and fires starts no thread: the
+ * callers do the I/O, one for all. After fork() the child's handle opens connections of its own; a worker
+ * (lb_run, lb_start) does not continue in the child, which may start one. A handle is never NULL, but for
+ * lb_close. Functions block at most until the deadline that they name. */
 #ifndef LIGHTBUS_BUS_H
 #define LIGHTBUS_BUS_H
 
@@ -51,7 +53,9 @@ typedef struct lb_options {
 LB_API lb_bus *lb_open(const lb_options *options, lb_error *error);
 
 /* Stops a worker that still runs (as lb_stop with the default deadline), closes the connections and frees the
- * handle. Calls in flight end with LB_CLOSED. No other thread may be using the handle. NULL is allowed. */
+ * handle; a handle whose worker does not stop by then is not freed. Calls in flight end with LB_CLOSED; what
+ * their callbacks begin is refused with LB_CLOSED. No other thread may be using the handle, and this one not in
+ * a handler, hook, task or callback. NULL is allowed. */
 LB_API void lb_close(lb_bus *bus);
 
 LB_API const char *lb_service_name(const lb_bus *bus);
@@ -81,15 +85,19 @@ typedef struct lb_listen_options {
     int batch_size;     /* 100: events fetched at once, at most */
     int max_deliveries; /* 10 */
     unsigned flags;     /* LB_LISTEN_... */
+    int deduplicate_ms; /* 0: off. Of several events with one id, which a sender makes that tries again, the
+                           listener handles one within this time; at most LB_DEDUPLICATE_MOST_MS */
 } lb_listen_options;
 
-#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the worker stops */
+#define LB_DEDUPLICATE_MOST_MS (7 * 24 * 3600 * 1000) /* a week: what is remembered takes space on the bus */
+
+#define LB_LISTEN_TEMPORARY 1u /* the listener vanishes from the bus when the last worker that has it stops */
 
 /* Listens: `events` is "api.event", several of them with spaces or commas between, or "api.*" for all
  * events of an API. The consumer group on the bus is {service_name}-{listener_name}: each group gets every
  * event, the processes of a group share them. Before the worker starts. Strings are copied.
  * Errors: LB_INVALID_NAME, LB_DUPLICATE (the listener_name is taken in this process), LB_CONFIG (an option),
- * LB_USAGE. */
+ * LB_UNSUPPORTED (deduplicate_ms with a transport that does not know it), LB_USAGE. */
 LB_API lb_status lb_listen(lb_bus *bus, const char *events, const char *listener_name, lb_event_handler handler,
                            void *data, const lb_listen_options *options, lb_error *error);
 
@@ -113,7 +121,8 @@ LB_API lb_status lb_run(lb_bus *bus, unsigned flags, lb_error *error);
  * what hooks at after_worker_stopped call and fire ends by then too: LB_OK; LB_TIMEOUT when one still ran (call
  * it again); or the failure that had ended the worker before, such as that of a task, or of a listener with
  * LB_ON_ERROR_SHUTDOWN. Not from a handler; lb_stop_request is: it makes lb_run return, and does not wait (any
- * thread, signal handlers too). */
+ * thread, signal handlers too). lb_stop on another thread makes lb_run return as well, and lb_start and lb_run
+ * that have not come to an end yet give up, with LB_CLOSED. A worker is started once at a time: LB_USAGE. */
 LB_API lb_status lb_start(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_start_with(lb_bus *bus, unsigned flags, lb_error *error); /* the same; LB_RUN_NO_..., DRY */
 LB_API lb_status lb_stop(lb_bus *bus, int timeout_ms, lb_error *error);
@@ -126,7 +135,8 @@ LB_API lb_status lb_on_ready(lb_bus *bus, void (*ready)(lb_bus *bus, void *data)
 
 /* For programs with an event loop: a descriptor that becomes readable when there is work, and the function
  * that does it without blocking on the network: callbacks of calls, and, when lb_start was called after
- * lb_fd, the handlers, which then run on this thread. -1 on failure. The descriptor belongs to the bus. */
+ * lb_fd, the handlers, which then run on this thread (one that calls its own service waits in vain: begin the
+ * call, with a callback). -1 on failure. The descriptor belongs to the bus. */
 LB_API int lb_fd(lb_bus *bus, lb_error *error);
 LB_API lb_status lb_dispatch(lb_bus *bus, lb_error *error);
 
@@ -142,8 +152,9 @@ LB_API lb_status lb_call(lb_bus *bus, const char *name, const lb_arg *args, lb_v
 typedef struct lb_pending lb_pending; /* a call or fire in flight */
 
 /* Runs once, when the call has ended: answered, failed, timed out, canceled or closed; on the thread that does
- * the I/O (in lb_dispatch, lb_call_end or lb_call of any thread). `result` is borrowed. It may begin calls;
- * it may not wait for any. The pending call is freed after it returns: do not lb_call_end it. */
+ * the I/O (in lb_dispatch, lb_call_end or lb_call of any thread). `result` and `error` (NULL when the status is
+ * LB_OK) are borrowed. It may begin calls and fires; it may neither wait for any nor close the bus. The pending
+ * call is freed after it returns: neither lb_call_end nor lb_call_cancel it from then on. */
 typedef void (*lb_call_callback)(lb_status status, const lb_value *result, const lb_error *error, void *data);
 
 typedef struct lb_call_options {
@@ -234,15 +245,16 @@ LB_API lb_status lb_dead_letter_purge(lb_history *history, lb_error *error);
 
 /* How far listeners are behind, for the `events` as above: an owned list of {"group", "api", "event" ("*":
  * those of the API are counted together), "undelivered" (null: the transport cannot tell), "pending",
- * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream)}. `group`: this one alone
+ * "consumers", "dead_letters" (the group's, among the newest 1000 of the stream), "lost" (trimmed or deleted
+ * before the group had read or acknowledged them; null: the transport cannot tell)}. `group`: this one alone
  * ({service_name}-{listener_name}), NULL: all. Errors and blocking as lb_history_open. */
 LB_API lb_status lb_lag(lb_bus *bus, const char *events, const char *group, lb_value **lag, lb_error *error);
 
 /* What is stored of the `events` as above, and who listens: an owned list of {"api", "event" ("*": those of the
  * API are counted together), "stored", "fired" (since the beginning, those included that are gone; null: the
  * transport cannot tell), "dead_letters", "groups": [{"group", "undelivered", "pending", "consumers",
- * "dead_letters"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and blocking as
- * lb_history_open. */
+ * "dead_letters", "lost"}]}. What nothing was ever fired of and nobody listens to is not in it. Errors and
+ * blocking as lb_history_open. */
 LB_API lb_status lb_streams(lb_bus *bus, const char *events, lb_value **streams, lb_error *error);
 
 /* What this handle serves and listens to, an owned dict: {"service", "process", "service_is_random", "url",

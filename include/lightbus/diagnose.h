@@ -26,7 +26,7 @@ typedef struct lb_finding {
     const char *place;  /* the transport's URL, the password masked; NULL: the process. Set by the bus */
 } lb_finding;
 
-/* The finding is borrowed until it returns. */
+/* The finding is borrowed until it returns. It may not use the handle. */
 typedef void (*lb_finding_fn)(const lb_finding *finding, void *data);
 
 /* Looks at the transports of this handle and what lies on them, and calls `found`, on this thread, for each

@@ -132,10 +132,14 @@ typedef struct lb_listener_config {
     const lb_slice *api_names; /* pairs of API and event; "*" for all events of the API */
     const lb_slice *event_names;
     size_t count;
-    const char *since; /* "$", "0", a native id, or ISO 8601; for a group that is new */
-    bool temporary;    /* no other process will ask for the group later: it may go with its last listener, also
-                          with one that was killed */
+    const char *since;  /* "$", "0", a native id, or ISO 8601; for a group that is new */
+    bool temporary;     /* no other process will ask for the group later: it may go with its last listener, also
+                           with one that was killed */
+    int deduplicate_ms; /* not 0: fetch gives out one copy of an event, see there */
 } lb_listener_config;
+
+/* Events with a longer id than this are not compared with others. */
+#define LB_DEDUPLICATED_ID_MOST 255
 
 /* Which stored events are wanted, and in which order. Of dead letters, the time is that at which they were put
  * aside, and their own ids are the bounds. */
@@ -163,6 +167,7 @@ typedef struct lb_group_lag {
                              its own; -1: not known */
     int64_t stored;       /* events that are there */
     int64_t fired;        /* since the beginning, those included that are gone; -1: not known */
+    int64_t lost;         /* trimmed or deleted before the group had read or acknowledged them; -1: not known */
 } lb_group_lag;
 
 typedef struct lb_event_transport {
@@ -175,7 +180,11 @@ typedef struct lb_event_transport {
     /* Takes up to about `max` events: first those that this consumer had not acknowledged when it ended, then
      * those that others have let lie past the acknowledgement timeout, then new ones. LB_OK with *count == 0 at
      * the deadline or after interrupt. An event in hand (given out, and neither acknowledged, given back nor
-     * dead) is not given out again. */
+     * dead) is not given out again.
+     * With deduplicate_ms: when the group was given another event of the same id from the same stream within
+     * that time, this one is acknowledged, counted and logged instead. What was given out before comes again as
+     * ever: an event is no copy of itself. A dead one is forgotten: a copy that comes later is given out. So is
+     * what has no id that can be read, or one of more than LB_DEDUPLICATED_ID_MOST bytes. */
     lb_status (*fetch)(void *listener, size_t max, int64_t deadline_ns, const lb_event_message **events,
                        size_t *count, lb_error *error);
     /* These events are done. May wait for the next fetch or flush, to share its write. They are matched by
@@ -194,7 +203,8 @@ typedef struct lb_event_transport {
     lb_status (*dead_letter)(void *listener, const lb_event_message *event, const char *reason,
                              lb_error *error);
     void (*interrupt)(void *listener);
-    /* `forget`: the group is not wanted any longer either. Otherwise flushes first, for at most a second. */
+    /* Flushes first, for at most a second. `forget`: the group goes too, unless others listen in it; with it
+     * what is pending. */
     void (*unlisten)(void *listener, bool forget);
     /* How long an event may stay in a consumer's hands without renew, in milliseconds. */
     int64_t (*lease_ms)(void *listener);
@@ -252,7 +262,9 @@ typedef struct lb_transport {
     /* Checks the configuration; does not connect. LB_CONFIG names the option and what was expected. */
     lb_status (*open)(const lb_transport_config *config, void **self, lb_error *error);
     void (*close)(void *self); /* consumers and listeners are closed before */
-    /* In the child of a fork, with no other thread running: drop connections without a word on them. */
+    /* In the child of a fork, with no other thread running: drop connections without a word on them. Threads of
+     * the parent may have been in any other function of this instance, with its locks: what they may have been
+     * changing is best left as it is, and made anew. */
     void (*after_fork)(void *self);
     const lb_rpc_transport *rpc;
     const lb_result_transport *result;
@@ -262,7 +274,10 @@ typedef struct lb_transport {
      * reads well. Each check may take `check_ms`; one that cannot be made is a finding, too. Changes nothing on
      * the medium, and does not make one. False: there is none to be looked at further. */
     bool (*diagnose)(void *self, int64_t check_ms, lb_finding_fn found, void *data);
+    unsigned features; /* LB_TRANSPORT_...: what is optional and has no function of its own */
 } lb_transport;
+
+#define LB_TRANSPORT_DEDUPLICATES 1u /* listeners know deduplicate_ms; without it the bus refuses such */
 
 /* Makes a transport known to this process, for lb_open to find by the scheme of its URL. It must outlive all
  * handles. LB_UNSUPPORTED for another ABI, or without name, schemes, open, close or after_fork; LB_DUPLICATE

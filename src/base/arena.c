@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define ALIGN      ((size_t)16)
-#define FIRST_SIZE ((size_t)4096)
+#define FIRST_SIZE ((size_t)1024)
 
 struct arena_block {
     struct arena_block *older;

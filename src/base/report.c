@@ -91,9 +91,13 @@ bool is_random_group(lb_slice group)
 static void tell_lag(report *r, const group_facts *g)
 {
     const char *more = "start more workers of this listener's service, or raise max_stream_length";
+    const char *and_forget =
+        g->forget ? arena_printf(&r->memory, "%s; to forget those: %s", more, g->forget) : more;
     if (g->lost > 0)
-        report_tell(r, LB_FINDING_ERROR, more, "%.*s: %lld events were trimmed before %.*s had read them",
-                    TEXT(g->stream), (long long)g->lost, TEXT(g->group));
+        report_tell(r, LB_FINDING_ERROR, and_forget,
+                    "%.*s: %lld event%s trimmed before %.*s had handled %s: lost", TEXT(g->stream),
+                    (long long)g->lost, g->lost == 1 ? " was" : "s were", TEXT(g->group),
+                    g->lost == 1 ? "it" : "them");
     if (g->most > 0 && g->undelivered * 100 >= g->most * NEARLY_TRIMMED)
         report_tell(r, LB_FINDING_WARNING, more,
                     "%.*s: %.*s has %lld events still to read, and the stream keeps about %lld: older ones are "

@@ -35,11 +35,12 @@ typedef struct group_facts {
     lb_slice stream, group;
     int64_t length, most; /* of the stream; most 0: it is not trimmed */
     int64_t undelivered;  /* -1: not known */
-    int64_t lost;         /* trimmed before the group had read them */
+    int64_t lost;         /* trimmed before the group had handled them; -1: not known */
     int64_t consumers;    /* -1: not known */
     int64_t overdue;      /* given to processes that have been silent since, and taken over by nobody ... */
     int64_t overdue_ms;   /* ... for so long */
     lb_slice holder;      /* one of these processes */
+    const char *forget;   /* the command that sets `lost` back to 0; NULL: there is none */
     const char *remove;   /* the command that removes the group; NULL: there is none */
 } group_facts;
 void report_group(report *r, const group_facts *g);

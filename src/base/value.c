@@ -367,9 +367,10 @@ bool lb_value_equal(const lb_value *a, const lb_value *b)
         if (lb_value_count(a) != lb_value_count(b))
             return false;
         while (lb_value_next(&i)) {
-            if (!i.name)
-                lb_value_next(&j);
-            const lb_value *other = i.name ? member(b, i.name, i.name_size) : j.value;
+            lb_value_next(&j); /* in dicts, too: their orders are often alike */
+            bool aligned =
+                !i.name || slice_equal((lb_slice){i.name, i.name_size}, (lb_slice){j.name, j.name_size});
+            const lb_value *other = aligned ? j.value : member(b, i.name, i.name_size);
             if (!other || !lb_value_equal(i.value, other))
                 return false;
         }

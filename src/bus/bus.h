@@ -241,6 +241,7 @@ lb_status name_split(const char *name, lb_slice *api, lb_slice *member, lb_error
 
 /* transports.c */
 const lb_transport *transport_find(const char *url, lb_error *error);
+bool transport_has(const lb_transport *t, unsigned feature); /* LB_TRANSPORT_... */
 /* Loads a transport from a shared object, and registers it; once, however often it is named. */
 lb_status transport_load(const char *object, lb_error *error);
 

@@ -106,7 +106,9 @@ static void run_callbacks(struct client *c, pending_queue *callbacks)
     for (lb_pending *p; (p = queue_pop(callbacks));) {
         if (p->began)
             hooks_after_sending(p);
-        p->callback(p->status, p->result, p->error, p->data);
+        lb_error error = {0};
+        pending_outcome(p, &error);
+        p->callback(p->status, p->result, p->status == LB_OK ? NULL : &error, p->data);
         pthread_mutex_lock(&c->lock);
         wait_until_sent(c, p);
         pending_recycle(p, &c->free, &c->free_count);

@@ -3,6 +3,8 @@
  * deadline (S20): at least once. */
 #include "bus.h"
 
+#include <stdio.h>
+
 #define MOST_QUEUED 64  /* events that wait for each other before begin sends them */
 #define MOST_SENT   256 /* in one go */
 
@@ -34,21 +36,26 @@ static void fire_failed(lb_pending *p, lb_status status, const char *problem)
     pending_fail(p, status, &error);
 }
 
-/* fires.lock is held and released meanwhile; nobody sends. */
-static void send_batch(struct fires *f)
+/* May it be on the bus, and is there time to make sure? */
+static bool is_to_be_sent_again(const lb_pending *p, lb_status status, int64_t now)
+{
+    return (status == LB_TRANSPORT || status == LB_TIMEOUT) && now < p->deadline_ns;
+}
+
+/* fires.lock is held and released meanwhile; nobody sends. By the deadline; what is left of a batch then is
+ * sent again by those that have more time. */
+static void send_batch(struct fires *f, int64_t deadline)
 {
     lb_pending *batch[MOST_SENT];
     lb_event_message *messages[MOST_SENT];
     size_t count = 0, again = 0;
-    int64_t deadline = 0;
     unsigned attempts = 0;
-    lb_error error = {0};
+    lb_error error; /* 2 kB: not cleared for each event */
     while (count < MOST_SENT && f->queue.first) {
         lb_pending *p = batch[count] = queue_pop(&f->queue);
         p->state = PENDING_SENT;
+        p->in_send = true;
         messages[count++] = &p->message.event;
-        if (p->deadline_ns > deadline)
-            deadline = p->deadline_ns;
     }
     if (!count)
         return;
@@ -62,16 +69,19 @@ static void send_batch(struct fires *f)
     for (size_t i = 0; i < count; i++) {
         lb_pending *p = batch[i];
         lb_status one = status != LB_OK ? status : p->message.event.status;
-        if (one == LB_TRANSPORT && now < p->deadline_ns) {
+        p->in_send = false;
+        if (p->orphan) {
+            pending_recycle(p, &f->free, &f->free_count);
+        } else if (p->state == PENDING_SENT && is_to_be_sent_again(p, one, now)) {
             p->state = PENDING_QUEUED;
             attempts = p->attempts++;
             queue_push(&retry, p);
             again++;
-            continue;
+        } else if (p->state == PENDING_SENT) {
+            if (one != LB_OK)
+                fire_failed(p, one, status != LB_OK ? error.message : p->message.event.problem);
+            p->state = PENDING_DONE;
         }
-        if (one != LB_OK)
-            fire_failed(p, one, status != LB_OK ? error.message : p->message.event.problem);
-        p->state = PENDING_DONE;
     }
     if (again) { /* in front of those that came later, and not at once */
         for (lb_pending *p; (p = queue_pop(&f->queue));)
@@ -84,13 +94,35 @@ static void send_batch(struct fires *f)
     pthread_cond_broadcast(&f->done);
 }
 
+/* fires.lock is held. It is too late for this event; another thread may be at sending it. */
+static void give_up(struct fires *f, lb_pending *p)
+{
+    char problem[80];
+    if (p->state == PENDING_QUEUED)
+        queue_remove(&f->queue, p);
+    snprintf(problem, sizeof problem, "not on the bus within %d ms", p->timeout_ms);
+    fire_failed(p, LB_TIMEOUT, problem);
+    p->state = PENDING_DONE;
+}
+
 static void wait_for_fire(struct fires *f, lb_pending *p)
 {
     while (p->state != PENDING_DONE)
-        if (f->sending)
-            pthread_cond_wait(&f->done, &f->lock);
+        if (clock_now() >= p->deadline_ns)
+            give_up(f, p);
+        else if (f->sending)
+            monotonic_wait(&f->done, &f->lock, p->deadline_ns);
         else
-            send_batch(f);
+            send_batch(f, p->deadline_ns);
+}
+
+/* The last one of those that are queued. */
+static int64_t last_deadline(const struct fires *f)
+{
+    int64_t last = 0;
+    for (const lb_pending *p = f->queue.first; p; p = p->next)
+        last = p->deadline_ns > last ? p->deadline_ns : last;
+    return last;
 }
 
 void fires_flush(struct fires *f)
@@ -99,7 +131,7 @@ void fires_flush(struct fires *f)
     while (f->sending)
         pthread_cond_wait(&f->done, &f->lock);
     if (f->queue.first)
-        send_batch(f);
+        send_batch(f, last_deadline(f));
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -149,7 +181,7 @@ static lb_pending *begin(lb_bus *bus, const char *name, const lb_arg *args, bool
     if (status == LB_OK) {
         queue_push(&f->queue, p);
         if (!hold && f->queue.count >= MOST_QUEUED && !f->sending)
-            send_batch(f);
+            send_batch(f, last_deadline(f));
     } else {
         pending_recycle(p, &f->free, &f->free_count);
         p = NULL;
@@ -178,14 +210,17 @@ lb_status lb_fire_end(lb_pending *p, lb_error *error)
         pthread_mutex_lock(&f->lock);
     }
     lb_status status = pending_outcome(p, error);
-    pending_recycle(p, &f->free, &f->free_count);
+    if (p->in_send) /* the sender frees it */
+        p->orphan = true;
+    else
+        pending_recycle(p, &f->free, &f->free_count);
     pthread_mutex_unlock(&f->lock);
     return status;
 }
 
 lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error)
 {
-    lb_error own = {0};
+    lb_error own;
     lb_pending *p = begin(bus, name, args, true, error ? error : &own);
     if (!p)
         return error ? error->status : own.status;

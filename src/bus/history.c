@@ -378,6 +378,7 @@ static void write_lag(const lb_group_lag *lag, void *data)
     write_number(&l->out, "pending", lag->pending);
     write_number(&l->out, "consumers", lag->consumers);
     write_number(&l->out, "dead_letters", lag->dead_letters);
+    write_number(&l->out, "lost", lag->lost);
     if (!l->out.failed)
         l->out.data[l->out.size - 1] = '}';
 }
@@ -470,6 +471,7 @@ static void write_stream(const lb_group_lag *lag, void *data)
     write_number(&s->out, "pending", lag->pending);
     write_number(&s->out, "consumers", lag->consumers);
     write_number(&s->out, "dead_letters", lag->dead_letters);
+    write_number(&s->out, "lost", lag->lost);
     s->out.data[s->out.size - 1] = '}';
 }
 

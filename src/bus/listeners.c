@@ -118,6 +118,12 @@ static lb_status take_listen_options(listener *l, const route *r, const lb_liste
             error, LB_CONFIG,
             "listener %s: expected batch_size >= 0, max_deliveries >= 0 and a known on_error, got %d, %d, %d",
             l->name, o->batch_size, o->max_deliveries, (int)o->on_error);
+    if (o->deduplicate_ms < 0 || o->deduplicate_ms > LB_DEDUPLICATE_MOST_MS)
+        return lb_error_set(error, LB_CONFIG, "listener %s: expected deduplicate_ms from 0 (off) to %d, got %d",
+                            l->name, LB_DEDUPLICATE_MOST_MS, o->deduplicate_ms);
+    if (o->deduplicate_ms && !transport_has(l->event->transport, LB_TRANSPORT_DEDUPLICATES))
+        return lb_error_set(error, LB_UNSUPPORTED, "listener %s: deduplicate_ms: the transport %s cannot do it",
+                            l->name, l->event->transport->name);
     l->options = *o;
     l->options.batch_size = o->batch_size ? o->batch_size : r->batch_size;
     l->options.max_deliveries = o->max_deliveries ? o->max_deliveries : 10;
@@ -557,6 +563,7 @@ static lb_status open_listener(listener *l, lb_error *error)
         .count = l->count,
         .since = l->since,
         .temporary = l->temporary,
+        .deduplicate_ms = l->options.deduplicate_ms,
     };
     void *handle = NULL;
     lb_status status =

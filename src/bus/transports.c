@@ -107,6 +107,11 @@ lb_status lb_transport_register(const lb_transport *transport, lb_error *error)
     return status;
 }
 
+bool transport_has(const lb_transport *t, unsigned feature)
+{
+    return t->size >= offsetof(lb_transport, features) + sizeof t->features && (t->features & feature);
+}
+
 lb_status transport_load(const char *object, lb_error *error)
 {
     /* It stays loaded: its transport is registered for as long as the process lives. */

@@ -120,14 +120,14 @@ typedef struct top_api {
     double rpcs, events; /* how many it has */
     double processes;    /* that serve it */
     double fired;        /* events per second, of all */
-    double stored, listeners, lag, pending, dead_letters;
+    double stored, listeners, lag, pending, dead_letters, lost;
     top_rates calls;
 } top_api;
 
 typedef struct top_listener {
     top_item item;
     const char *group, *api, *event;
-    double lag, pending, consumers, dead_letters;
+    double lag, pending, consumers, dead_letters, lost;
     double change; /* of lag and pending together, per second */
 } top_listener;
 
@@ -138,7 +138,7 @@ typedef struct top_snapshot {
     top_item *lists[TOP_LISTS]; /* in no order */
     size_t counts[TOP_LISTS];
     top_rates calls;
-    double fired, lag, pending, dead_letters;
+    double fired, lag, pending, dead_letters, lost;
     bool mute; /* the transport cannot tell what it has stored */
 } top_snapshot;
 

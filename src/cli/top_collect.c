@@ -282,6 +282,7 @@ static top_api *api_named(making *m, const char *name)
                      .lag = NAN,
                      .pending = NAN,
                      .dead_letters = NAN,
+                     .lost = NAN,
                      .calls = unknown_rates};
     enlist(m, TOP_APIS, &api->item);
     return api;
@@ -358,8 +359,9 @@ static void add_nothing(making *m, top_api *api)
 {
     if (!isnan(api->stored))
         return;
-    api->stored = api->listeners = api->dead_letters = 0;
+    api->stored = api->listeners = api->dead_letters = api->lost = 0;
     add(&m->s->dead_letters, 0);
+    add(&m->s->lost, 0);
     add_behind(m, api, 0, 0);
     add_fired(m, api, 0, "*");
 }
@@ -527,11 +529,14 @@ static void add_listener(making *m, const lb_value *stream, const lb_value *grou
         .pending = number(group, "pending"),
         .consumers = number(group, "consumers"),
         .dead_letters = number(group, "dead_letters"),
+        .lost = number(group, "lost"),
     };
     add(&api->listeners, 1);
     l->change = change(m, l->lag + l->pending, l->api, l->event, l->group);
     enlist(m, TOP_LISTENERS, &l->item);
     add_behind(m, api, l->lag, l->pending);
+    add(&api->lost, l->lost);
+    add(&m->s->lost, l->lost);
 }
 
 static void add_stream(making *m, const lb_value *stream)
@@ -544,8 +549,11 @@ static void add_stream(making *m, const lb_value *stream)
     add(&api->dead_letters, number(stream, "dead_letters"));
     add(&m->s->dead_letters, number(stream, "dead_letters"));
     add(&api->listeners, 0);
-    if (!lb_value_count(lb_value_get(stream, "groups")))
+    if (!lb_value_count(lb_value_get(stream, "groups"))) {
         add_behind(m, api, 0, 0);
+        add(&api->lost, 0);
+        add(&m->s->lost, 0);
+    }
     for (lb_value_iterator it = lb_value_iterate(lb_value_get(stream, "groups")); lb_value_next(&it);)
         add_listener(m, stream, it.value, api);
 }
@@ -580,6 +588,7 @@ static top_snapshot *new_snapshot(const top_collector *c)
                         .lag = NAN,
                         .pending = NAN,
                         .dead_letters = NAN,
+                        .lost = NAN,
                         .mute = c->mute};
     s->memory = memory;
     s->url = arena_copy(&s->memory, lb_url(c->bus), strlen(lb_url(c->bus)));

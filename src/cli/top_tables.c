@@ -74,6 +74,7 @@ static const top_column api_columns[] = {
     {"lag", "LAG", UNIT_COUNT, 1, 5, WARNING},
     {"pending", "PENDING", UNIT_COUNT, 3, 7, CALM},
     {"dead_letters", "DEAD", UNIT_COUNT, 1, 4, ALARM},
+    {"lost", "LOST", UNIT_COUNT, 3, 4, ALARM},
     {0},
 };
 
@@ -93,6 +94,7 @@ static void fill_api(top_cell *cells, const void *item)
     cells[12] = number_cell(a->lag);
     cells[13] = number_cell(a->pending);
     cells[14] = number_cell(a->dead_letters);
+    cells[15] = number_cell(a->lost);
 }
 
 /* ---- Listeners -------------------------------------------------------------------------------------- */
@@ -105,6 +107,7 @@ static const top_column listener_columns[] = {
     {"change_per_second", "CHANGE/S", UNIT_CHANGE, 2, 8, CALM},
     {"pending", "PENDING", UNIT_COUNT, 0, 7, CALM},
     {"dead_letters", "DEAD", UNIT_COUNT, 0, 5, ALARM},
+    {"lost", "LOST", UNIT_COUNT, 0, 5, ALARM},
     {"consumers", "CONSUMERS", UNIT_COUNT, 1, 9, CALM},
     {0},
 };
@@ -119,7 +122,8 @@ static void fill_listener(top_cell *cells, const void *item)
     cells[4] = number_cell(l->change);
     cells[5] = number_cell(l->pending);
     cells[6] = number_cell(l->dead_letters);
-    cells[7] = number_cell(l->consumers);
+    cells[7] = number_cell(l->lost);
+    cells[8] = number_cell(l->consumers);
 }
 
 /* ---- RPCs and events -------------------------------------------------------------------------------- */

@@ -122,6 +122,7 @@ static void put_facts(buffer *out, const top_snapshot *s, size_t width, const co
         {"events/s", UNIT_RATE, s->fired, CALM},
         {"lag", UNIT_COUNT, s->lag, WARNING},
         {"dead", UNIT_COUNT, s->dead_letters, ALARM},
+        {s->lost > 0 ? "lost" : NULL, UNIT_COUNT, s->lost, ALARM},
         {plural(processes, "process", "processes"), UNIT_COUNT, processes, CALM},
         {plural(apis, "API", "APIs"), UNIT_COUNT, apis, CALM},
         {plural(listeners, "listener", "listeners"), UNIT_COUNT, listeners, CALM},
@@ -130,6 +131,8 @@ static void put_facts(buffer *out, const top_snapshot *s, size_t width, const co
     line l = {out, width};
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         char number[NUMBER_SIZE];
+        if (!facts[i].name) /* rare, and no news */
+            continue;
         const char *text = top_number(number, facts[i].unit, facts[i].number);
         size_t columns = text_columns(text) + 1 + strlen(facts[i].name) + (i ? 3 : 0);
         if (columns > l.left)

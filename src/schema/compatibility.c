@@ -8,11 +8,13 @@
 #include "json_schema.h"
 #include "line.h"
 #include "validator.h"
+#include "validator_value.h"
 
 #define MOST_DEPTH  40
-#define MOST_STEPS  20000 /* of one member */
-#define MOST_LINES  20    /* about one member */
-#define MOST_VALUES 1000  /* of an enum */
+#define MOST_STEPS  20000              /* of one member */
+#define MOST_LINES  20                 /* about one member */
+#define MOST_VALUES 1000               /* of an enum */
+#define MOST_WORK   (INT64_C(1) << 23) /* of comparing values of one member, in steps */
 
 typedef const lb_value value;
 
@@ -25,6 +27,7 @@ typedef struct comparison {
     compatibility_report report;
     void *data;
     size_t breaks, steps, lines;
+    int64_t work; /* that may still be done */
 } comparison;
 
 /* A place in both schemas. Quiet: only the answer is wanted. */
@@ -341,7 +344,7 @@ static bool others_within(comparison *c, const spot *at, value *from, value *to)
 
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
         value *inner = lb_value_get(from, keywords[i]), *outer = lb_value_get(to, keywords[i]);
-        if (outer && !is_false(outer) && !(inner && lb_value_equal(inner, outer)))
+        if (outer && !is_false(outer) && !(inner && values_equal(inner, outer, &c->work)))
             ok = narrowed(c, at, from, to, keywords[i]);
     }
     return ok;
@@ -494,7 +497,7 @@ static bool within(comparison *c, const spot *at, value *from, value *to)
         return narrowed(c, at, from, to, "size");
     if (is_false(to))
         return narrowed(c, at, from, to, "false");
-    if (lb_value_equal(from, to) && !lb_value_get(from, "$ref"))
+    if (values_equal(from, to, &c->work) && !lb_value_get(from, "$ref"))
         return true;
     for (int i = 0; i < 2; i++) {
         value *alternatives = lb_value_get(from, i ? "oneOf" : "anyOf");
@@ -530,6 +533,7 @@ static void compare_member(comparison *c, bool is_event, value *old, value *fres
     line l = begin(c, memory, sizeof memory);
 
     c->steps = c->lines = 0;
+    c->work = MOST_WORK;
     if (!fresh) {
         line_str(&l, is_event ? "the event has gone, and listeners wait for it; go on firing it"
                               : "the procedure has gone, and callers call it; keep it until none does");

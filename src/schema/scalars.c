@@ -170,6 +170,7 @@ lb_status lb_decimal_int(lb_decimal decimal, int scale, int64_t *result, lb_erro
 lb_decimal lb_decimal_of_int(int64_t digits, int scale, char out[LB_DECIMAL_TEXT])
 {
     uint64_t rest = digits < 0 ? 0 - (uint64_t)digits : (uint64_t)digits;
+    scale = scale < 0 ? 0 : scale > 18 ? 18 : scale; /* no more has room */
     char *at = out + LB_DECIMAL_TEXT - 1;
 
     *at = '\0';

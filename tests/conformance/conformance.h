@@ -8,15 +8,30 @@
 
 #include "worker.h"
 
-enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2 }; /* what a medium does not have */
+/* What a medium does not have. Deadlines: a call that arrives does not say how long its caller waits. */
+enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_PASSWORDS = 4, NO_DEADLINES = 8 };
 
-/* Something that a transport works on: a server, a folder. */
+/* A way in which a medium goes away and comes back. What it keeps it has then. */
+typedef struct trouble {
+    const char *name;
+    void (*begin)(void *medium);
+    void (*end)(void *medium);
+} trouble;
+
+/* Something that a transport works on: a server, a folder. Functions that a medium has no use for are NULL. */
 typedef struct medium_kind {
     const char *name;
     const lb_transport *transport;
     void *(*start)(char url[256]); /* a new one, and its URL */
     void (*stop)(void *medium);
     unsigned without;
+    const trouble *troubles; /* up to one without a name; NULL: none */
+    /* Foreign bytes, the nth of them: as a call to that API, as an entry of its stream. False: there are not so
+     * many. */
+    bool (*spoil_queue)(void *medium, const char *api_name, int n);
+    bool (*spoil_stream)(void *medium, const char *api_name, int n);
+    /* Takes the group away from the stream of an API, whoever listens; NULL: it cannot happen. */
+    void (*drop_group)(void *medium, const char *api_name, const char *group);
 } medium_kind;
 
 extern const medium_kind media[];
@@ -44,6 +59,9 @@ const char *medium_url(const medium *m, const char *options);
 void *instance_open(const medium *m, const char *options, const char *process);
 void instance_close(const medium *m, void *instance);
 
+/* A bus on the medium; the test fails if it cannot be opened. */
+lb_bus *medium_bus(const medium *m, const char *options, const char *process);
+
 static inline int64_t in_ms(int64_t ms) /* a deadline */
 {
     struct timespec t;
@@ -58,9 +76,13 @@ static inline bool is(lb_slice s, const char *text)
 
 int run_rpc_rules(void);
 int run_event_rules(void);
+int run_copy_rules(const medium_kind *kind);
 int run_history_rules(void);
 int run_dead_letter_rules(void);
 int run_other_rules(void);
+int run_handler_rules(void);
 int run_process_rules(void);
+int run_hostile_rules(void);
+int run_trouble_rules(void);
 
 #endif

@@ -39,6 +39,19 @@ void *instance_open(const medium *m, const char *options, const char *process)
     return self;
 }
 
+lb_bus *medium_bus(const medium *m, const char *options, const char *process)
+{
+    lb_error error = {0};
+    lb_bus *bus = lb_open(&(lb_options){.url = medium_url(m, options),
+                                        .service_name = "tests",
+                                        .process_name = process,
+                                        .rpc_timeout_ms = 10000},
+                          &error);
+    if (!bus)
+        fail_msg("lb_open: %s", error.message);
+    return bus;
+}
+
 void instance_close(const medium *m, void *instance) { m->kind->transport->close(instance); }
 
 int main(int argc, char **argv)
@@ -54,7 +67,7 @@ int main(int argc, char **argv)
         return 2;
     }
     lb_transport_register(chosen->transport, NULL); /* unless it is built in */
-    int failed =
-        run_rpc_rules() + run_event_rules() + run_history_rules() + run_dead_letter_rules() + run_other_rules();
-    return failed + (chosen->without & NO_PROCESSES ? 0 : run_process_rules());
+    int failed = run_rpc_rules() + run_event_rules() + run_copy_rules(chosen) + run_history_rules() +
+                 run_dead_letter_rules() + run_other_rules() + run_hostile_rules() + run_trouble_rules();
+    return failed + (chosen->without & NO_PROCESSES ? 0 : run_handler_rules() + run_process_rules());
 }

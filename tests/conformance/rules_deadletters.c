@@ -53,7 +53,7 @@ static void fire(const yard *y, const char *name, int n)
 static void *listen_as(const yard *y, const char *group, const char *api_name, const char *event_name)
 {
     const lb_slice api = slice(api_name), event = slice(event_name);
-    const lb_listener_config config = {group, "p", &api, &event, 1, "0", false};
+    const lb_listener_config config = {group, "p", &api, &event, 1, "0", false, 0};
     void *listener = NULL;
     lb_error error = {0};
     assert_ok(y->t->listen(y->self, &config, clock_in_ms(5000), &listener, &error), &error);

@@ -264,7 +264,7 @@ static void lag_counts_undelivered_pending_and_dead(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false, 0};
     const lb_event_message *events, *first, *second;
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};
@@ -298,7 +298,7 @@ static void streams_tell_what_is_stored_and_who_listens(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "0", false, 0};
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};
     lb_value *streams = NULL;
@@ -335,7 +335,7 @@ static void who_listens_is_told_before_anything_is_fired(void **state)
     skip_mute(m);
     const lb_event_transport *t = m->kind->transport->event;
     const lb_slice api = {"a", 1}, event = {"*", 1};
-    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "$", false};
+    const lb_listener_config config = {"tests-l", "p", &api, &event, 1, "$", false, 0};
     void *self = instance_open(m, "", "p"), *listener = NULL;
     lb_error error = {0};
     lb_value *streams = NULL;

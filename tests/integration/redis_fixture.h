@@ -158,7 +158,7 @@ static inline void *listen_as(fixture *f, const char *group, const char *consume
         names[count++] = (lb_slice){events + api + 1, size - api - 1};
         events += size + (events[size] == ' ');
     }
-    const lb_listener_config config = {group, consumer, apis, names, count, since, false};
+    const lb_listener_config config = {group, consumer, apis, names, count, since, false, 0};
     void *listener = NULL;
     assert_ok(f->t->event->listen(f->self, &config, in_ms(3000), &listener, &f->error), &f->error);
     return listener;

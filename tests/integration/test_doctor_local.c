@@ -335,7 +335,7 @@ static void events_trimmed_unread_are_told(void **state)
     const char *url = url_of(state, "max_stream_length=100");
     make_bus(url);
     fire(url, 2000);
-    expect(url, LB_FINDING_ERROR, "groups", "events were trimmed before tests-mail had read them",
+    expect(url, LB_FINDING_ERROR, "groups", "events were trimmed before tests-mail had handled them",
            "max_stream_length");
 }
 

@@ -542,8 +542,25 @@ static void events_trimmed_unread_are_told(void **state)
     lb_value_free(redis_command(s, "XREADGROUP", "GROUP", "mail-default", "p1", "COUNT", "2", "STREAMS",
                                 "shop.*:stream", ">", NULL));
     lb_value_free(redis_command(s, "XTRIM", "shop.*:stream", "MAXLEN", "3", NULL));
-    expect(s->url, LB_FINDING_ERROR, "groups", "5 events were trimmed before mail-default had read them",
-           "max_stream_length");
+    expect(s->url, LB_FINDING_ERROR, "groups",
+           "5 events were trimmed before mail-default had handled them: lost", "max_stream_length");
+}
+
+/* S16: what was counted stays told until somebody has seen to it. */
+static void events_lost_before_are_told_until_they_are_forgotten(void **state)
+{
+    redis_server *s = *state;
+    make_group(s, "mail-default");
+    fill(s, 1);
+    redis_int(s, "HINCRBY", "shop.*:stream:lost", "mail-default", "7", NULL);
+    findings f = diagnose(s->url, 0);
+    const lb_finding *error = assert_finding(
+        &f, LB_FINDING_ERROR, "groups", "7 events were trimmed before mail-default had handled them", "HDEL");
+    assert_int_equal(system(strstr(error->advice, "redis-cli")), 0);
+    findings_free(&f);
+    f = diagnose(s->url, 0);
+    assert_null(find(&f, LB_FINDING_ERROR, "groups", "trimmed"));
+    findings_free(&f);
 }
 
 static bool is_found(const char *url, lb_finding_level level, const char *check, const char *part)
@@ -674,6 +691,7 @@ int main(void)
         server_test(random_service_names_are_told),
         server_test(unread_events_about_to_be_trimmed_are_told),
         server_test(events_trimmed_unread_are_told),
+        server_test(events_lost_before_are_told_until_they_are_forgotten),
         server_test(events_left_lying_are_told),
         server_test(streams_per_event_are_looked_at_too),
         server_test(dead_letters_are_told),

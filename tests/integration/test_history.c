@@ -440,7 +440,7 @@ static void lag_counts_undelivered_and_pending(void **state)
     lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "s-m", "$", NULL));
     expect_lag(bus, "a.*", "s-l",
                "[{\"group\":\"s-l\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":10,\"pending\":0,"
-               "\"consumers\":0,\"dead_letters\":0}]");
+               "\"consumers\":0,\"dead_letters\":0,\"lost\":0}]");
     lb_value_free(redis_command(server, "XREADGROUP", "GROUP", "s-l", "p1", "COUNT", "4", "STREAMS",
                                 "a.*:stream", ">", NULL));
     lb_value_free(redis_command(server, "XACK", "a.*:stream", "s-l", "1-0", NULL));
@@ -448,17 +448,17 @@ static void lag_counts_undelivered_and_pending(void **state)
     lb_value_free(redis_command(server, "XADD", "a.*:stream:dead", "*", "of", "nobody", NULL));
     expect_lag(bus, "a.x a.y", "s-l",
                "[{\"group\":\"s-l\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":6,\"pending\":3,"
-               "\"consumers\":1,\"dead_letters\":1}]");
+               "\"consumers\":1,\"dead_letters\":1,\"lost\":0}]");
     expect_lag(bus, "a.x", "s-m",
                "[{\"group\":\"s-m\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":0,\"pending\":0,"
-               "\"consumers\":0,\"dead_letters\":0}]");
+               "\"consumers\":0,\"dead_letters\":0,\"lost\":0}]");
     expect_lag(bus, "a.x", "nobody", "[]");
     expect_lag(bus, "b.x", NULL, "[]");
     /* what was trimmed cannot be delivered any more */
     lb_value_free(redis_command(server, "XTRIM", "a.*:stream", "MAXLEN", "=", "2", NULL));
     expect_lag(bus, "a.x", "s-l",
                "[{\"group\":\"s-l\",\"api\":\"a\",\"event\":\"*\",\"undelivered\":2,\"pending\":3,"
-               "\"consumers\":1,\"dead_letters\":1}]");
+               "\"consumers\":1,\"dead_letters\":1,\"lost\":4}]");
     lb_value *all = NULL;
     lb_error error = {0};
     assert_ok(lb_lag(bus, "a.*", NULL, &all, &error), &error);
@@ -476,7 +476,7 @@ static void lag_per_event(void **state)
     store(*state, "a.y:stream", "1-0", "a", "y", "1");
     lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.x:stream", "g", "0", NULL));
     const char *expected = "[{\"group\":\"g\",\"api\":\"a\",\"event\":\"x\",\"undelivered\":1,\"pending\":0,"
-                           "\"consumers\":0,\"dead_letters\":0}]";
+                           "\"consumers\":0,\"dead_letters\":0,\"lost\":0}]";
     expect_lag(bus, "a.*", "g", expected);
     expect_lag(bus, "a.x a.*", NULL, expected);
     expect_lag(bus, "a.y", NULL, "[]");
@@ -509,10 +509,11 @@ static void streams_count_what_was_fired(void **state)
                    "\"groups\":[]}]");
     lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "g", "$", NULL));
     lb_value_free(redis_command(server, "XGROUP", "CREATE", "a.*:stream", "h", "0", NULL));
-    expect_streams(bus, "a.x a.y b.*",
-                   "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,\"groups\":["
-                   "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0,\"dead_letters\":0},"
-                   "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0,\"dead_letters\":1}]}]");
+    expect_streams(
+        bus, "a.x a.y b.*",
+        "[{\"api\":\"a\",\"event\":\"*\",\"stored\":2,\"fired\":10,\"dead_letters\":1,\"groups\":["
+        "{\"group\":\"g\",\"undelivered\":0,\"pending\":0,\"consumers\":0,\"dead_letters\":0,\"lost\":0},"
+        "{\"group\":\"h\",\"undelivered\":2,\"pending\":0,\"consumers\":0,\"dead_letters\":1,\"lost\":0}]}]");
     lb_close(bus);
 }
 
@@ -523,9 +524,10 @@ static void streams_per_event(void **state)
     lb_bus *bus = client_open(url, 0);
     store(*state, "a.x:stream", "1-0", "a", "x", "1");
     lb_value_free(redis_command(*state, "XGROUP", "CREATE", "a.x:stream", "g", "0", NULL));
-    expect_streams(bus, "a.x a.*",
-                   "[{\"api\":\"a\",\"event\":\"x\",\"stored\":1,\"fired\":1,\"dead_letters\":0,\"groups\":["
-                   "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0,\"dead_letters\":0}]}]");
+    expect_streams(
+        bus, "a.x a.*",
+        "[{\"api\":\"a\",\"event\":\"x\",\"stored\":1,\"fired\":1,\"dead_letters\":0,\"groups\":["
+        "{\"group\":\"g\",\"undelivered\":1,\"pending\":0,\"consumers\":0,\"dead_letters\":0,\"lost\":0}]}]");
     lb_close(bus);
 }
 

@@ -52,7 +52,8 @@ static int serve(void *data)
     lb_options options = {.url = w->url,
                           .service_name = w->service ? w->service : "tests",
                           .process_name = w->process ? w->process : "p1",
-                          .rpc_concurrency = w->rpc_concurrency};
+                          .rpc_concurrency = w->rpc_concurrency,
+                          .rpc_timeout_ms = w->rpc_timeout_ms};
     lb_bus *bus = lb_open(&options, &error);
     if (!bus)
         return report("lb_open", &error);

@@ -22,6 +22,7 @@ typedef struct worker {
     worker_setup setup;  /* registers and listens */
     void *data;          /* for setup */
     int rpc_concurrency;
+    int rpc_timeout_ms;
     bool may_die; /* a handler may end the process before it is ready: no failure */
     bool run;     /* serve with lb_run and LB_RUN_SIGNALS; otherwise with lb_start, lb_stop at SIGTERM */
 } worker;

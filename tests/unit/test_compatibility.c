@@ -67,12 +67,13 @@ static void schemas(const char *old, const char *fresh, const char *expected)
     const char *parts[] = {old, fresh};
 
     for (int i = 0; i < 2; i++) {
-        char json[2000];
-        snprintf(json, sizeof json,
-                 "{\"rpcs\": {\"f\": {\"parameters\": {\"type\": \"object\", \"properties\": {\"v\": %s}, "
-                 "\"required\": [\"v\"], \"additionalProperties\": false}}}}",
-                 parts[i]);
-        assert_int_equal(lb_value_parse(json, strlen(json), &sides[i], NULL), LB_OK);
+        buffer json = {0};
+        buffer_printf(&json,
+                      "{\"rpcs\": {\"f\": {\"parameters\": {\"type\": \"object\", \"properties\": {\"v\": %s}, "
+                      "\"required\": [\"v\"], \"additionalProperties\": false}}}}",
+                      parts[i]);
+        assert_int_equal(lb_value_parse(json.data, json.size, &sides[i], NULL), LB_OK);
+        buffer_free(&json);
     }
     compare(sides[0], sides[1], expected);
 }
@@ -257,6 +258,30 @@ static void test_hostile_schemas(void **state)
     buffer_free(&deep);
 }
 
+/* {"not": {"const": a dict}}, whose members stand in one order or the other. */
+static void write_large(buffer *out, bool reversed)
+{
+    enum { MEMBERS = 300000 };
+    buffer_literal(out, "{\"not\": {\"const\": {");
+    for (int i = 0; i < MEMBERS; i++)
+        buffer_printf(out, "%s\"%d\": 1", i ? "," : "", reversed ? MEMBERS - 1 - i : i);
+    buffer_literal(out, "}}}");
+}
+
+/* Values that cost more to compare than a schema is worth count as different: it would take minutes. */
+static void test_large_values(void **state)
+{
+    buffer one = {0}, other = {0};
+
+    (void)state;
+    write_large(&one, false);
+    write_large(&other, true);
+    schemas(buffer_text(&one), one.data, "");
+    schemas(one.data, buffer_text(&other), KEYWORD("not"));
+    buffer_free(&one);
+    buffer_free(&other);
+}
+
 #define test(f) cmocka_unit_test_teardown(f, tidy)
 
 int main(void)
@@ -269,6 +294,7 @@ int main(void)
         test(test_several_breaks_are_all_reported),
         test(test_keywords_of_other_origins),
         test(test_hostile_schemas),
+        test(test_large_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -435,17 +435,16 @@ static void a_folder_that_is_removed_in_use_is_made_again(void **state)
 /* ---- Full ------------------------------------------------------------------------------------------- */
 
 /* Fires until there is no space; then a listener still gets everything, and acknowledges it. */
-static void fill_and_drain(const char *folder, const char *options)
+static void fill_and_drain(const char *folder, const char *options, int deduplicate_ms)
 {
+    const lb_listen_options from_the_start = {.since = "0", .deduplicate_ms = deduplicate_ms};
     lb_error error = {0};
     char text[900];
     int fired = 0, *handled = shared_memory(sizeof(int));
     memset(text, 'x', sizeof text);
     text[sizeof text - 1] = '\0';
     lb_bus *bus = bus_open(folder, options), *worker = bus_open(folder, options);
-    assert_ok(
-        lb_listen(worker, "shop.ordered", "l", ignore, handled, &(lb_listen_options){.since = "0"}, &error),
-        &error);
+    assert_ok(lb_listen(worker, "shop.ordered", "l", ignore, handled, &from_the_start, &error), &error);
     lb_status status;
     while ((status = fire(bus, fired, text, &error)) == LB_OK && fired < 100000)
         fired++;
@@ -460,7 +459,16 @@ static void fill_and_drain(const char *folder, const char *options)
     assert_ok(check_file(in_folder(folder, "events"), true, &error), &error);
 }
 
-static void a_full_map_is_told_and_workers_go_on(void **state) { fill_and_drain(*state, "max_size=6000000"); }
+static void a_full_map_is_told_and_workers_go_on(void **state)
+{
+    fill_and_drain(*state, "max_size=6000000", 0);
+}
+
+/* There is no room for noting ids: a warning, and no more. */
+static void a_full_map_stops_no_listener_that_deduplicates(void **state)
+{
+    fill_and_drain(*state, "max_size=6000000", 60000);
+}
 
 static void trimming_keeps_a_small_folder_going(void **state)
 {
@@ -480,7 +488,7 @@ static int fill_small_disk(void *data)
         return 77;
     if (mount("none", data, "tmpfs", 0, "size=8m,mode=0700") != 0)
         return 77;
-    fill_and_drain(in_folder(data, "bus"), "");
+    fill_and_drain(in_folder(data, "bus"), "", 0);
     return 0;
 }
 
@@ -588,6 +596,7 @@ int main(void)
         folder_test(a_stopped_holder_of_the_lock_is_named_and_a_killed_one_is_forgotten),
         folder_test(a_folder_that_is_removed_in_use_is_made_again),
         folder_test(a_full_map_is_told_and_workers_go_on),
+        folder_test(a_full_map_stops_no_listener_that_deduplicates),
         folder_test(trimming_keeps_a_small_folder_going),
         folder_test(a_full_disk_is_told_and_workers_go_on),
         folder_test(a_folder_can_be_looked_at_compacted_and_removed),

@@ -209,6 +209,29 @@ static void a_named_group_is_kept_for_its_time(void **state)
     assert_int_equal(count_groups(), 0);
 }
 
+static char removed[300];
+
+static void keep_removed(lb_log_level level, const char *message, void *data)
+{
+    (void)level, (void)data;
+    if (strstr(message, "is removed"))
+        snprintf(removed, sizeof removed, "%s", message);
+}
+
+/* S16 */
+static void what_goes_with_a_group_is_told(void **state)
+{
+    (void)state;
+    lb_close(listen_as("named", ignore, NULL, 0));
+    fire(3);
+    lb_log_to(keep_removed, NULL);
+    sweep(2000, 1000);
+    lb_log_to(NULL, NULL);
+    assert_int_equal(count_groups(), 0);
+    assert_contains(removed, "named-stock is removed");
+    assert_contains(removed, "3 events not handled");
+}
+
 static void a_listener_that_lives_keeps_its_group(void **state)
 {
     (void)state;
@@ -250,6 +273,7 @@ int main(void)
         folder_test(who_opens_the_folder_alone_removes_what_killed_processes_left),
         folder_test(a_temporary_listener_of_a_named_service_goes_too),
         folder_test(a_named_group_is_kept_for_its_time),
+        folder_test(what_goes_with_a_group_is_told),
         folder_test(a_listener_that_lives_keeps_its_group),
         folder_test(groups_that_are_behind_do_not_make_the_folder_grow),
     };

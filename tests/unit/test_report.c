@@ -77,7 +77,7 @@ static void all_that_is_wrong_with_a_group_is_told(void **state)
     g.remove = "rm group";
     told t = judge(g);
     assert_int_equal(t.count, 4);
-    assert_string_equal(t.found[0], "s: 3 events were trimmed before mail-default had read them");
+    assert_string_equal(t.found[0], "s: 3 events were trimmed before mail-default had handled them: lost");
     assert_string_equal(t.found[2],
                         "s: 1 event is of mail-default with p1, silent for 3 min, and nobody takes it over");
     assert_string_equal(t.found[3], "s: the group mail-default has no consumers, and 10 events to read");

@@ -173,7 +173,12 @@ typedef struct bus_picture {
 static void draw(bus_picture *b)
 {
     *b = (bus_picture){
-        .s = {.time = 1700000000, .url = "redis://localhost:6379/0", .fired = 12, .lag = 7, .dead_letters = 1},
+        .s = {.time = 1700000000,
+              .url = "redis://localhost:6379/0",
+              .fired = 12,
+              .lag = 7,
+              .dead_letters = 1,
+              .lost = 4},
         .services = {{.name = "auth", .processes = 2, .memory = 50e6}, {.name = "shop", .processes = 1}},
         .apis = {{.name = "auth",
                   .rpcs = 2,
@@ -184,7 +189,8 @@ static void draw(bus_picture *b)
                   .listeners = 2,
                   .lag = 7,
                   .pending = 3,
-                  .dead_letters = 1},
+                  .dead_letters = 1,
+                  .lost = 4},
                  {.name = "shop.orders",
                   .rpcs = NAN,
                   .events = NAN,
@@ -194,7 +200,8 @@ static void draw(bus_picture *b)
                   .listeners = NAN,
                   .lag = NAN,
                   .pending = NAN,
-                  .dead_letters = 0}},
+                  .dead_letters = 0,
+                  .lost = NAN}},
         .listeners = {{.group = "mailer-default",
                        .api = "auth",
                        .event = "*",
@@ -202,6 +209,7 @@ static void draw(bus_picture *b)
                        .pending = 3,
                        .consumers = 2,
                        .dead_letters = 1,
+                       .lost = 4,
                        .change = -2.5},
                       {.group = "stats-main",
                        .api = "auth",
@@ -303,8 +311,9 @@ static void the_overview_at_80_columns(void **state)
         "q quit  h help  Tab view  s sort  r reverse  / filter  p pause");
     char *text = screen(&b.s, &ui);
     assert_non_null(strstr(text, "lightbus top  redis://localhost:6379/0  "));
-    assert_non_null(
-        strstr(text, "  every 1 s\n120 calls/s   0.50 errors/s   2.5ms p95   12 events/s   7 lag   1 dead\n"));
+    assert_non_null(strstr(
+        text,
+        "  every 1 s\n120 calls/s   0.50 errors/s   2.5ms p95   12 events/s   7 lag   1 dead   4 lost\n"));
     free(text);
 }
 
@@ -318,9 +327,9 @@ static void other_views(void **state)
     expect_screen(&b.s, &ui,
                   " 1 Overview  [2 Listeners]  3 RPCs   4 Events   5 Processes \n"
                   "\n"
-                  "LISTENER        API   EVENT    LAG\u25be  CHANGE/S  PENDING   DEAD  CONSUMERS\n"
-                  "mailer-default  auth  *           7      -2.5        3      1          2\n"
-                  "stats-main      auth  *           0         \u2013        0      1          \u2013\n"
+                  "LISTENER        API   EVENT    LAG\u25be  CHANGE/S  PENDING   DEAD   LOST  CONSUMERS\n"
+                  "mailer-default  auth  *           7      -2.5        3      1      4          2\n"
+                  "stats-main      auth  *           0         \u2013        0      1      0          \u2013\n"
                   "\n"
                   "q quit  h help  Tab view  s sort  r reverse  / filter  p pause");
     keys(&ui, "3");
@@ -426,7 +435,7 @@ static void colours_tell_what_is_wrong(void **state)
     draw(&b);
     assert_true(top_plain_text(&out, &b.s, 0, &marks));
     const char *text = buffer_text(&out);
-    assert_non_null(strstr(text, "    <yellow>7</>        3     <red>1</>\n"));
+    assert_non_null(strstr(text, "    <yellow>7</>        3     <red>1</>     <red>4</>\n"));
     assert_non_null(strstr(text, "<d>\u2013</>"));
     assert_non_null(strstr(text, "<red>silent</>"));
     assert_non_null(strstr(text, "<red>0.50</>"));
@@ -443,7 +452,7 @@ static void plain_text_has_all_columns(void **state)
     const char *text = buffer_text(&out);
     assert_non_null(strstr(
         text, "\n\nAPI          PROCS  RPCS  EVENTS  CALLS/S  ERRORS/S    P50    P95    P99  FIRED/S  STORED  "
-              "LISTEN    LAG  PENDING  DEAD\nauth             2     2       1      120"));
+              "LISTEN    LAG  PENDING  DEAD  LOST\nauth             2     2       1      120"));
     assert_non_null(strstr(text, "\n\nLISTENER"));
     assert_non_null(strstr(text, "\n\nRPC "));
     assert_non_null(strstr(text, "\n\nEVENT "));

@@ -231,6 +231,8 @@ static void test_decimals_as_numbers(void **state)
     assert_string_equal(lb_decimal_of_int(-5, 2, text).text, "-0.05");
     assert_string_equal(lb_decimal_of_int(0, 0, text).text, "0");
     assert_string_equal(lb_decimal_of_int(INT64_MIN, 18, text).text, "-9.223372036854775808");
+    assert_string_equal(lb_decimal_of_int(1, 99, text).text, "0.000000000000000001"); /* at most 18 */
+    assert_string_equal(lb_decimal_of_int(1, -1, text).text, "1");
 }
 
 /* ---- Bytes and UUIDs -------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,8 +20,8 @@ enum { DEADLINE_MS = 20000 };
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool hold_listen, hold_load, interrupted, fail_open;
-    int in_listen, loads, opens, calls, events, ready;
+    bool hold_listen, hold_load, hold_send, interrupted, fail_open;
+    int in_listen, loads, opens, calls, events, ready, in_send, sent;
     lb_rpc_message call;
     lb_event_message event;
 } medium;
@@ -169,6 +170,24 @@ static lb_status medium_fetch_results(void *self, int64_t deadline_ns, const lb_
     return LB_OK;
 }
 
+/* With hold_send it hangs until its deadline. Counts what it is given. */
+static lb_status medium_send_events(void *self, lb_event_message *const *events, size_t count,
+                                    int64_t deadline_ns, lb_error *error)
+{
+    (void)self, (void)events;
+    pthread_mutex_lock(&medium.lock);
+    medium.in_send++;
+    bool hangs = medium.hold_send;
+    while (medium.hold_send && now_ns() < deadline_ns)
+        nap();
+    medium.in_send--;
+    if (!hangs)
+        medium.sent += (int)count;
+    pthread_mutex_unlock(&medium.lock);
+    for (size_t i = 0; i < count; i++)
+        events[i]->status = LB_OK;
+    return hangs ? lb_error_set(error, LB_TIMEOUT, "no answer") : LB_OK;
+}
 static lb_status medium_listen(void *self, const lb_listener_config *config, int64_t deadline_ns,
                                void **listener, lb_error *error)
 {
@@ -249,7 +268,8 @@ static const lb_transport transport = {
     .result = &(const lb_result_transport){.return_path = medium_return_path,
                                            .send = medium_send_results,
                                            .fetch = medium_fetch_results},
-    .event = &(const lb_event_transport){.listen = medium_listen,
+    .event = &(const lb_event_transport){.send = medium_send_events,
+                                         .listen = medium_listen,
                                          .fetch = medium_fetch_events,
                                          .acknowledge = medium_acknowledge,
                                          .give_back = medium_acknowledge,
@@ -646,6 +666,61 @@ static void s3_the_search_for_an_api_ends_with_the_call(void **state)
     lb_close(bus);
 }
 
+static void *fire(void *data)
+{
+    starter *s = data;
+    s->status = lb_fire(s->bus, "api.said", LB_NO_ARGS, &s->error);
+    return NULL;
+}
+
+/* An API whose events are in a hurry, and one whose events are not, through one transport. */
+static lb_bus *open_with_two_patiences(char **folder)
+{
+    char path[160];
+    lb_error error = {0};
+    *folder = temporary_directory();
+    write_file(*folder, "bus.yaml", "apis: {api: {event_fire_timeout: 60}, hasty: {event_fire_timeout: 1}}\n");
+    snprintf(path, sizeof path, "%s/bus.yaml", *folder);
+    lb_bus *bus = lb_open(&(lb_options){.url = "medium:", .config = path}, &error);
+    if (!bus)
+        fail_msg("%s", error.message);
+    assert_ok(lb_register(bus, &api, NULL, &error), &error);
+    assert_ok(lb_register(bus, &(lb_api){.name = "hasty", .members = api.members}, NULL, &error), &error);
+    return bus;
+}
+
+/* What is fired ends by its own deadline, also behind another event that may take longer, and one that is left
+ * half way does not keep those with more time from arriving. */
+static void an_event_ends_by_its_own_deadline(void **state)
+{
+    (void)state;
+    char *folder;
+    lb_bus *bus = open_with_two_patiences(&folder);
+    lb_error error = {0};
+    starter patient = {.bus = bus};
+    int64_t began = support_now_ms();
+    set(&medium.hold_send, true);
+    assert_int_equal(pthread_create(&patient.thread, NULL, fire, &patient), 0);
+    wait_until(seen(&medium.in_send) == 1, DEADLINE_MS);
+    assert_int_equal(lb_fire(bus, "hasty.said", LB_NO_ARGS, &error), LB_TIMEOUT); /* behind the other one */
+    assert_in_range(support_now_ms() - began, 900, 30000);
+    set(&medium.hold_send, false);
+    pthread_join(patient.thread, NULL);
+    assert_int_equal(patient.status, LB_OK);
+    assert_int_equal(seen(&medium.sent), 1);
+
+    lb_pending *slow = lb_fire_begin(bus, "api.said", LB_NO_ARGS, &error);
+    began = support_now_ms();
+    set(&medium.hold_send, true);
+    assert_int_equal(lb_fire(bus, "hasty.said", LB_NO_ARGS, &error), LB_TIMEOUT); /* with the other one */
+    assert_in_range(support_now_ms() - began, 900, 30000);
+    set(&medium.hold_send, false);
+    assert_int_equal(lb_fire_end(slow, &error), LB_OK);
+    assert_int_equal(seen(&medium.sent), 2);
+    lb_close(bus);
+    free(folder);
+}
+
 /* ---- Wrong use -------------------------------------------------------------------------------------- */
 
 static void one_procedure_or_event_at_a_time(void **state)
@@ -689,6 +764,7 @@ int main(void)
         moment(nothing_is_begun_while_the_bus_is_closed),
         moment(s3_threads_wait_for_schemas_at_the_same_time),
         moment(s3_the_search_for_an_api_ends_with_the_call),
+        moment(an_event_ends_by_its_own_deadline),
         moment(one_procedure_or_event_at_a_time),
     };
     return cmocka_run_group_tests(tests, set_up_all, NULL);

@@ -493,4 +493,5 @@ const lb_transport debug_transport = {
     .event = &debug_events,
     .schema = &debug_schemas,
     .diagnose = diagnose,
+    .features = LB_TRANSPORT_DEDUPLICATES, /* no event comes, so none comes twice */
 };

@@ -250,6 +250,8 @@ static lb_status decode_calls(consumer *c, size_t count, const lb_rpc_message **
     for (size_t i = 0; i < count && list; i++)
         if (!get_call(&c->arena, c->taken[i], (size_t)c->bus->options.max_message_size, &list[i]))
             list = NULL;
+        else if (!list[i].problem && !caller_of_path(list[i].return_path))
+            list[i].problem = "expected a return path of a local bus"; /* not executed: nobody could be told */
     *calls = list;
     return list ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory: %zu calls were lost", count);
 }

@@ -495,6 +495,7 @@ static int tell(const lag_search *search, lb_slice event_name, uint64_t stream_i
         .consumers = (int64_t)p.listeners,
         .stored = (int64_t)(state->last + 1 - state->first),
         .fired = (int64_t)state->last,
+        .lost = (int64_t)(g.lost + (delivered - g.cursor)),
     };
     result = group_count_pending(search->txn, search->table, stream_id, key_number(k, 1), &lag.pending);
     if (result == 0)

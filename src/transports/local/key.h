@@ -17,6 +17,7 @@ enum {
     /* events */
     KEY_FIRED = 'f',    /* ticket, see together.c */
     KEY_GROUP = 'g',    /* stream, group */
+    KEY_SEEN = 'i',     /* stream, group, hash of an event's id; see copies.c */
     KEY_LISTENER = 'l', /* stream, group, its owner's number; see presence.c */
     KEY_PENDING = 'p',  /* stream, group, entry */
     KEY_STREAM = 's',   /* stream */

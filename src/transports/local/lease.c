@@ -1,6 +1,7 @@
 /* Leases of events in hand: renewing them (S12), giving them back (S21), burying them (S13). By any thread;
  * each looks first whether the entry is still this listener's. */
 #include "listener.h"
+#include "presence.h"
 
 #include <errno.h>
 #include <lightbus/log.h>
@@ -21,6 +22,34 @@ static lb_status begin(listener *l, store **s, transaction *t, size_t room, lb_e
     int64_t deadline = clock_in_ms(TOUCH_MS);
     lb_status status = local_store(l->bus, deadline, s, error);
     return status == LB_OK ? write_begin(*s, STORE_EVENTS, room, deadline, t, error) : status;
+}
+
+/* An entry of which there is no pending record of this listener. It is still ours if the group has vanished, or
+ * was made again since, and nobody else has it (S18). */
+static int keep(listener *l, const source *at, transaction *t, uint64_t number, int64_t until, bool *lost)
+{
+    MDB_dbi table = t->store->parts[STORE_EVENTS].table;
+    source *own = &l->sources[at - l->sources];
+    group g;
+    key k = key_3(KEY_PENDING, at->stream, at->group, number);
+    MDB_val kv = key_val(&k), v;
+    bool present = true;
+    int result = group_get(t->txn, table, at->stream, at->group, &g);
+    *lost = result == 0;
+    if (result)
+        return result == MDB_NOTFOUND ? 0 : result;
+    if ((result = mdb_get(t->txn, table, &kv, &v)) != MDB_NOTFOUND)
+        return result; /* another's */
+    result = presence_has(t->txn, table, at->stream, at->group, l->owner, &present);
+    if (result == 0 && !present) {
+        own->remade = g.cursor;
+        result = presence_enter(t->txn, table, at->stream, at->group, l->owner, l->temporary);
+    }
+    *lost = number > own->remade;
+    if (result || *lost)
+        return result;
+    pending p = {l->owner, until, 1, slice_of(l->consumer)};
+    return pending_put(t->txn, table, &k, &p);
 }
 
 lb_status local_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
@@ -45,9 +74,9 @@ lb_status local_renew(void *self, const lb_event_message *const *events, size_t 
         pending p;
         find_entry(l, events[i], &at, &number, NULL);
         result = own_pending(l, at, &t, number, &k, &p);
-        lost[i] = result == MDB_NOTFOUND;
+        lost[i] = false;
         if (result == MDB_NOTFOUND) {
-            result = 0;
+            result = keep(l, at, &t, number, until, &lost[i]);
         } else if (result == 0) {
             p.lease_until_ns = until;
             result = pending_put(t.txn, s->parts[STORE_EVENTS].table, &k, &p);
@@ -180,6 +209,8 @@ lb_status local_dead_letter(void *self, const lb_event_message *event, const cha
         encode_dead(&dead, l, event, dying.record, reason);
         result = dead.failed ? ENOMEM : bury(l, at, &t, &k, (lb_slice){dead.data, dead.size});
     }
+    if (result == 0 && l->deduplicate_ns)
+        result = copies_forget(&t, &(candidate){at->stream, at->group, number, event->id});
     buffer_free(&dead);
     return write_end_durably(&t, result, "moving an event to the dead letters", error);
 }

@@ -11,7 +11,10 @@
 
 #include "presence.h"
 
-enum { MOST_SCANNED = 4096 }; /* entries looked at in one transaction, wanted or not */
+enum {
+    MOST_SCANNED = 4096, /* entries looked at in one transaction, wanted or not */
+    ROOM_OF_ID = 512,    /* bytes that noting an event's id takes, at most */
+};
 
 static MDB_dbi table_of(const transaction *t) { return t->store->parts[STORE_EVENTS].table; }
 
@@ -86,15 +89,31 @@ static int hold(const listener *l, const source *s, transaction *t, uint64_t num
     return pending_put(t->txn, table_of(t), &k, &p);
 }
 
+/* Is it a copy? What it is a copy of is pending, or done: nothing is lost when it is passed over (S10, S20). */
+static int find_copy(listener *l, const source *s, const transaction *t, const given *g, bool *copy)
+{
+    candidate c = {s->stream, s->group, g->entry.number, event_id(g->entry.record)};
+    uint64_t first = 0;
+    int result = l->deduplicate_ns ? copies_find(t, &c, l->deduplicate_ns, !l->full, &first) : 0;
+    *copy = first != 0;
+    if (first)
+        lb_log(LB_LOG_DEBUG,
+               "%s: event %.*s (entry %llu of %s) is a copy of entry %llu: passed over (%llu in all)", l->group,
+               (int)c.id.size, c.id.data, (unsigned long long)c.number, s->name, (unsigned long long)first,
+               (unsigned long long)++l->copies);
+    return result;
+}
+
 /* Takes a pending entry over. One that was trimmed is lost (S16). */
 static int take_over(listener *l, const source *s, group *g, transaction *t, uint64_t number,
                      uint64_t deliveries, int64_t until)
 {
     entry found;
+    key k = key_3(KEY_PENDING, s->stream, s->group, number);
+    MDB_val kv = key_val(&k);
+    bool copy = false;
     int result = entry_get(t->txn, table_of(t), s->stream, number, &found);
     if (result == MDB_NOTFOUND) {
-        key k = key_3(KEY_PENDING, s->stream, s->group, number);
-        MDB_val kv = key_val(&k);
         g->lost++;
         lb_log(LB_LOG_ERROR, "%s: entry %llu of %s was lost: trimmed from the stream before it was handled",
                l->group, (unsigned long long)number, s->name);
@@ -102,6 +121,12 @@ static int take_over(listener *l, const source *s, group *g, transaction *t, uin
     }
     if (result == 0)
         result = batch_add(l, s, &found, deliveries + 1);
+    if (result == 0)
+        result = find_copy(l, s, t, &l->batch[l->batch_count - 1], &copy);
+    if (result == 0 && copy) {
+        l->batch_count--;
+        return mdb_del(t->txn, table_of(t), &kv, NULL);
+    }
     return result ? result : hold(l, s, t, number, deliveries + 1, until);
 }
 
@@ -176,6 +201,23 @@ static void note_lost(const listener *l, const source *s, group *g, const stream
     g->cursor = state->first - 1;
 }
 
+/* Makes the new ones of the batch pending, but for copies, which leave it. */
+static int keep_new(listener *l, const source *s, transaction *t, size_t before, int64_t until)
+{
+    size_t kept = before;
+    int result = 0;
+    for (size_t i = before; i < l->batch_count && result == 0; i++) {
+        bool copy;
+        result = find_copy(l, s, t, &l->batch[i], &copy);
+        if (result || copy)
+            continue;
+        l->batch[kept++] = l->batch[i];
+        result = hold(l, s, t, l->batch[i].entry.number, 1, until);
+    }
+    l->batch_count = kept;
+    return result;
+}
+
 static int take_new(listener *l, source *s, group *g, size_t max, transaction *t, MDB_cursor *cursor)
 {
     stream state;
@@ -197,8 +239,7 @@ static int take_new(listener *l, source *s, group *g, size_t max, transaction *t
     }
     if (more && more != MDB_NOTFOUND)
         return more;
-    for (size_t i = before; i < l->batch_count && result == 0; i++)
-        result = hold(l, s, t, l->batch[i].entry.number, 1, until);
+    result = keep_new(l, s, t, before, until);
     if (l->batch_count > before && until < g->reclaim_at_ns)
         g->reclaim_at_ns = until;
     return result;
@@ -225,6 +266,7 @@ static int recreate(const listener *l, source *s, group *g, transaction *t)
     lb_log(LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu", l->group, s->name,
            (unsigned long long)g->cursor);
     s->made = state.made;
+    s->remade = g->cursor;
     if (result == 0) /* it may be new: then it is to be this one */
         result = stream_put(t->txn, table_of(t), s->stream, slice_of(s->name), &state);
     return result ? result : enter(l, s, t);
@@ -375,6 +417,23 @@ static void rewind_sources(listener *l, const source *was)
     }
 }
 
+/* Where there is no room for noting ids, events are given out all the same. */
+static lb_status begin_exchange(listener *l, store *s, size_t max, int64_t deadline_ns, transaction *t,
+                                lb_error *error)
+{
+    size_t room = l->deduplicate_ns ? max * ROOM_OF_ID : 0;
+    lb_error why = {0};
+    lb_status status = room ? write_begin(s, STORE_EVENTS, room, deadline_ns, t, &why) : LB_NO_SPACE;
+    if (room && status == LB_NO_SPACE && !l->full)
+        lb_log(LB_LOG_WARNING, "%s: copies of events may be handled as well: %s", l->group, why.message);
+    l->full = room && status == LB_NO_SPACE;
+    if (status == LB_NO_SPACE)
+        return write_begin(s, STORE_EVENTS, 0, deadline_ns, t, error);
+    if (status != LB_OK && error)
+        *error = why;
+    return status;
+}
+
 /* One transaction: the acknowledgements that wait, and up to `max` events. */
 static lb_status exchange(listener *l, store *s, size_t max, int64_t deadline_ns, lb_error *error)
 {
@@ -385,7 +444,7 @@ static lb_status exchange(listener *l, store *s, size_t max, int64_t deadline_ns
         return lb_error_set(error, LB_NO_MEMORY, "out of memory");
     memcpy(was, l->sources, l->source_count * sizeof *was);
     l->batch_count = l->batch_bytes = 0;
-    lb_status status = write_begin(s, STORE_EVENTS, 0, deadline_ns, &t, error);
+    lb_status status = begin_exchange(l, s, max, deadline_ns, &t, error);
     if (status != LB_OK)
         return status;
     int result = mdb_cursor_open(t.txn, s->parts[STORE_EVENTS].table, &cursor);
@@ -395,6 +454,8 @@ static lb_status exchange(listener *l, store *s, size_t max, int64_t deadline_ns
         result = take_source(l, &l->sources[(l->turn + i) % l->source_count], max, &t, cursor);
     if (cursor)
         mdb_cursor_close(cursor);
+    if (result == 0 && l->deduplicate_ns) /* faster than ids are added */
+        result = copies_sweep(&t, 2 * l->batch_count + 2);
     status = write_end(&t, result, "taking events", error);
     if (status == LB_OK) {
         done_written(l);
@@ -594,6 +655,7 @@ static lb_status listen(void *self, const lb_listener_config *config, int64_t de
     l->bus = bus;
     l->owner = unique_number();
     l->temporary = config->temporary;
+    l->deduplicate_ns = config->deduplicate_ms * CLOCK_MS;
     status = take_config(l, config, error);
     if (status == LB_OK)
         status = create_groups(l, s, deadline_ns, error);
@@ -606,7 +668,8 @@ static lb_status listen(void *self, const lb_listener_config *config, int64_t de
     return status;
 }
 
-/* Writes the acknowledgements that wait, and takes this listener, or its groups, from the store. */
+/* Writes the acknowledgements that wait, and takes this listener from the store, and groups that are not wanted
+ * any longer. */
 static lb_status leave(listener *l, bool forget, lb_error *error)
 {
     store *s = __atomic_load_n(&l->bus->store, __ATOMIC_ACQUIRE);
@@ -618,8 +681,7 @@ static lb_status leave(listener *l, bool forget, lb_error *error)
         return status;
     int result = write_done(l, &t);
     for (const source *at = l->sources; at < l->sources + l->source_count && result == 0; at++)
-        result = forget ? group_remove(t.txn, table_of(&t), at->stream, at->group)
-                        : presence_leave(t.txn, table_of(&t), at->stream, at->group, l->owner);
+        result = presence_leave(t.txn, table_of(&t), at->stream, at->group, l->owner, forget);
     return write_end(&t, result, "closing a listener", error);
 }
 

@@ -3,6 +3,7 @@
 #ifndef LOCAL_LISTENER_H
 #define LOCAL_LISTENER_H
 
+#include "copies.h"
 #include "instance.h"
 #include "stream.h"
 
@@ -12,6 +13,7 @@ typedef struct source {
     uint64_t stream, group;
     uint64_t delivered;      /* the group's cursor, as it was last */
     uint64_t made;           /* the stream that it was in */
+    uint64_t remade;         /* where the group stood when it was made again; under the guard of the events */
     bool own;                /* there may be pending entries of an earlier process of this name */
     uint64_t own_after;      /* which were looked at up to here */
     int64_t next_reclaim_ns; /* when to look for leases that have ended, at the earliest */
@@ -28,6 +30,9 @@ typedef struct listener {
     local_bus *bus;
     char *group, *consumer, *since;
     bool temporary;
+    int64_t deduplicate_ns;            /* the window; 0: copies are events like others */
+    bool full;                         /* there is no room for noting ids */
+    uint64_t copies;                   /* events that were passed over as such */
     lb_slice *api_names, *event_names; /* pairs */
     size_t pairs;
     source *sources;

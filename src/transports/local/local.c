@@ -93,4 +93,5 @@ const lb_transport local_transport = {
     .event = &local_events,
     .schema = &local_schemas,
     .diagnose = local_diagnose,
+    .features = LB_TRANSPORT_DEDUPLICATES,
 };

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "../../base/clock.h"
+#include "copies.h"
 #include "stream.h"
 
-enum { SWEEP_MS = 60000, MOST_GROUPS = 4096 }; /* groups looked at in one transaction */
+/* groups and ids looked at in one transaction */
+enum { SWEEP_MS = 60000, MOST_GROUPS = 4096, MOST_IDS = 16384 };
 
 /* The record of a listener, under its owner's number; under 0 that of a group without one. */
 typedef struct listener_record {
@@ -45,6 +47,15 @@ int presence_enter(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t gro
     listener_record own = {.process = (int32_t)getpid(), .temporary = temporary};
     int result = remove_record(txn, table, g, 0);
     return result ? result : put_record(txn, table, g, owner, &own);
+}
+
+int presence_has(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner, bool *has)
+{
+    key k = key_3(KEY_LISTENER, stream_id, group_id, owner);
+    MDB_val kv = key_val(&k), v;
+    int result = mdb_get(txn, table, &kv, &v);
+    *has = result == 0;
+    return result == MDB_NOTFOUND ? 0 : result;
 }
 
 static bool is_gone(int32_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
@@ -88,26 +99,37 @@ int presence_of(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_
     return look(txn, table, (group_name){stream_id, group_id}, false, false, 0, p);
 }
 
-int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner)
+int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner,
+                   bool forget)
 {
     presence p;
     int result = look(txn, table, (group_name){stream_id, group_id}, true, false, owner, &p);
-    return result == 0 && p.temporary && !p.listeners ? group_remove(txn, table, stream_id, group_id) : result;
+    return result == 0 && (p.temporary || forget) && !p.listeners
+               ? group_remove(txn, table, stream_id, group_id)
+               : result;
 }
 
 /* ---- Sweeping --------------------------------------------------------------------------------------- */
 
+/* Also how many events it had not handled: they go with it (S16). */
 static void tell(MDB_txn *txn, MDB_dbi table, group_name g, const presence *p)
 {
     group state;
+    stream s = {0};
+    int64_t pending = 0;
     key k = key_2(KEY_GROUP, g.stream, g.group);
     MDB_val kv = key_val(&k), v;
-    if (mdb_get(txn, table, &kv, &v) != 0 || v.mv_size < sizeof state)
+    if (stream_get(txn, table, g.stream, &s) != 0 ||
+        group_count_pending(txn, table, g.stream, g.group, &pending) != 0 ||
+        mdb_get(txn, table, &kv, &v) != 0 || v.mv_size < sizeof state)
         return;
-    lb_log(p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING, "the group %.*s is removed: %s",
-           (int)(v.mv_size - sizeof state), (const char *)v.mv_data + sizeof state,
-           p->temporary ? "it was temporary, and its process is gone"
-                        : "nobody listened for longer than group_ttl");
+    memcpy(&state, v.mv_data, sizeof state);
+    lb_log(
+        p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING, "the group %.*s is removed: %s; %llu events not handled",
+        (int)(v.mv_size - sizeof state), (const char *)v.mv_data + sizeof state,
+        p->temporary ? "it was temporary, and its process is gone"
+                     : "nobody listened for longer than group_ttl",
+        (unsigned long long)(s.last > state.cursor ? s.last - state.cursor : 0) + (unsigned long long)pending);
 }
 
 static int sweep_group(MDB_txn *txn, MDB_dbi table, group_name g, bool alone, int64_t idle_ms, int64_t ttl_ms)
@@ -158,6 +180,8 @@ static lb_status sweep_some(store *s, bool alone, int64_t idle_ms, int64_t ttl_m
     int result = read_groups(t.txn, table, after, list, count);
     for (size_t i = 0; i < *count && result == 0; i++)
         result = sweep_group(t.txn, table, list[i], alone, idle_ms, ttl_ms);
+    if (result == 0)
+        result = copies_sweep(&t, MOST_IDS);
     return write_end(&t, result, "removing groups", error);
 }
 

@@ -21,8 +21,11 @@ typedef struct presence {
 /* A listener of the group opens; `owner` is its number. */
 int presence_enter(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner,
                    bool temporary);
-/* It closes. With the last one a temporary group is removed. */
-int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner);
+/* Is its record there? Not when the group was removed, and made again by another. */
+int presence_has(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner, bool *has);
+/* It closes. With the last one a group is removed that is temporary or to be forgotten. */
+int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, uint64_t owner,
+                   bool forget);
 int presence_of(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t group_id, presence *p);
 
 /* Removes what killed processes left, and groups that are not wanted any longer. `alone`: no other process has

@@ -245,6 +245,16 @@ bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name)
     return !c.bad;
 }
 
+lb_slice event_id(lb_slice record)
+{
+    int32_t version;
+    cut c = cut_of(record);
+    cut_bytes(&c, &version, sizeof version);
+    cut_slice(&c);
+    cut_slice(&c);
+    return cut_slice(&c);
+}
+
 lb_slice call_id(lb_slice record)
 {
     int64_t deadline_ns;

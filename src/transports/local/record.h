@@ -43,6 +43,7 @@ bool get_letter(lb_slice text, lb_dead_letter *letter, lb_event_message *event, 
 
 /* Of which API and event it is, without decoding the rest. */
 bool event_names(lb_slice record, lb_slice *api_name, lb_slice *event_name);
+lb_slice event_id(lb_slice record); /* empty: it cannot be read */
 /* The API that a call's record is for. */
 lb_slice call_api(lb_slice record);
 lb_slice call_id(lb_slice record);

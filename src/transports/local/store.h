@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "key.h"
 #include "url.h"
 #include "wake.h"
 
@@ -74,6 +75,7 @@ typedef struct store {
     struct wake_file *shared;
     wake_table *wake;
     database parts[STORE_PARTS];
+    key copies_swept; /* up to where; under the guard of the events */
     struct store *next;
 } store;
 

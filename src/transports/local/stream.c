@@ -8,6 +8,7 @@
 
 #include "../../base/clock.h"
 #include "../../base/date.h"
+#include "copies.h"
 #include "record.h"
 
 /* ---- Native ids ------------------------------------------------------------------------------------- */
@@ -374,5 +375,7 @@ lb_status streams_end_leases(store *s, lb_error *error)
         result = end_leases(&t, cursor);
         mdb_cursor_close(cursor);
     }
+    if (result == 0)
+        result = copies_restart(&t);
     return write_end(&t, result, "ending leases", error);
 }

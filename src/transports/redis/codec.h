@@ -12,6 +12,7 @@
 
 #define RETURN_SCHEME "redis+key://"
 #define EXPIRY_PREFIX "rpc_expiry_key:" /* of the key that lives as long as the caller of a call waits */
+#define SEEN_PREFIX   "lightbus:seen:"  /* of the keys that tell copies of events */
 
 /* Encoding is deterministic: the same message gives the same bytes. */
 void encode_call(buffer *b, const lb_rpc_message *call);

@@ -157,14 +157,15 @@ static lb_slice copy(arena *a, lb_slice text)
 /* The groups of a stream, copied: their replies go with the next question. */
 static lb_status groups_of(doctor *d, lb_slice key, found_group **first, lb_error *error)
 {
-    const reply *answers[3] = {NULL};
+    const reply *answers[ABOUT_ALL] = {NULL};
     lb_status status = stream_ask(&d->conn, key, answers, d->deadline_ns, error);
     *first = NULL;
-    if (status == LB_OK && reply_is_error(answers[0]))
-        return reply_is_error_of(answers[0], "ERR no such key")
+    if (status == LB_OK && reply_is_error(answers[ABOUT_STREAM]))
+        return reply_is_error_of(answers[ABOUT_STREAM], "ERR no such key")
                    ? LB_OK
-                   : conn_reply_error(&d->conn, answers[0], "asking about a stream", error);
-    for (const reply *group = reply_first(answers[1]); status == LB_OK && group; group = group->next) {
+                   : conn_reply_error(&d->conn, answers[ABOUT_STREAM], "asking about a stream", error);
+    for (const reply *group = reply_first(answers[ABOUT_GROUPS]); status == LB_OK && group;
+         group = group->next) {
         found_group *g = arena_alloc(&d->report.memory, sizeof *g);
         if (!g)
             return lb_error_set(error, LB_NO_MEMORY, "out of memory for groups");
@@ -173,11 +174,13 @@ static lb_status groups_of(doctor *d, lb_slice key, found_group **first, lb_erro
         g->facts = (group_facts){
             .stream = key,
             .group = name,
-            .length = reply_integer(reply_field(answers[0], "length")),
+            .length = reply_integer(reply_field(answers[ABOUT_STREAM], "length")),
             .most = d->redis->options.max_stream_length,
-            .undelivered = stream_undelivered(answers[0], group),
-            .lost = stream_trimmed(answers[0], group),
+            .undelivered = stream_undelivered(answers[ABOUT_STREAM], group),
+            .lost = stream_lost(answers, group),
             .consumers = reply_integer(reply_field(group, "consumers")),
+            .forget = doctor_command(d, "HDEL %s" LOST_SUFFIX " %s", report_word(&d->report, key),
+                                     report_word(&d->report, name)),
             .remove = doctor_command(d, "XGROUP DESTROY %s %s", report_word(&d->report, key),
                                      report_word(&d->report, name)),
         };

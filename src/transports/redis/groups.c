@@ -6,6 +6,26 @@
 #include "../../base/date.h"
 #include "listener.h"
 
+/* KEYS: stream, lost. ARGV: group, consumer, milliseconds. The group goes, with what is counted of it, unless
+ * another consumer was there within that time: then what is pending has to stay (S17), and our consumer goes if
+ * it has nothing. */
+static const char forget_script[] = "local others, pending = false, 0 "
+                                    "local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]) "
+                                    "if consumers['err'] then return 0 end "
+                                    "for _, c in ipairs(consumers) do "
+                                    " local f = {} "
+                                    " for i = 1, #c, 2 do f[c[i]] = c[i + 1] end "
+                                    " if f['name'] == ARGV[2] then pending = f['pending'] "
+                                    " elseif f['idle'] < tonumber(ARGV[3]) then others = true end "
+                                    "end "
+                                    "if not others then "
+                                    " redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1]) "
+                                    " redis.call('HDEL', KEYS[2], ARGV[1]) "
+                                    "elseif pending == 0 then "
+                                    " redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) "
+                                    "end "
+                                    "return 1";
+
 bool since_id(const char *since, char out[ENTRY_ID_TEXT])
 {
     entry_id id = {0, 0};
@@ -81,9 +101,11 @@ static lb_status read_creation(listener *l, stream *s, lb_status *failed, int64_
         lb_status status = conn_answer(c, deadline_ns, &r, error);
         if (status != LB_OK)
             return status;
-        if (i == 0 && !reply_is_error(r) && s->group_seen)
+        if (i == 0 && !reply_is_error(r) && s->group_seen) {
             lb_log(LB_LOG_WARNING, "%s: the group %s of %s had vanished and was made again", c->options->place,
                    l->group, s->key);
+            s->made_again = true;
+        }
         if (i < 2 && reply_is_error(r) && !reply_is_error_of(r, "BUSYGROUP") && why.status == LB_OK)
             conn_reply_error(c, r, i ? "making a consumer" : "making a consumer group", &why);
         if (i == 2 && learn_position(l, s, r) && why.status == LB_BUSY)
@@ -98,6 +120,32 @@ static lb_status read_creation(listener *l, stream *s, lb_status *failed, int64_
     return LB_OK;
 }
 
+/* What this consumer has in hand is pending in the group that was made again. */
+static lb_status claim_in_hand(listener *l, stream *s, int64_t deadline_ns, lb_error *error)
+{
+    conn *c = &l->w.conn;
+    char text[ENTRY_ID_TEXT];
+    pthread_mutex_lock(&l->lock);
+    size_t count = s->in_hand.count;
+    if (count) {
+        command_begin(&c->out, 7 + count);
+        command_str(&c->out, "XCLAIM");
+        command_str(&c->out, s->key);
+        command_str(&c->out, l->group);
+        command_str(&c->out, l->consumer);
+        command_str(&c->out, "0");
+        for (size_t i = 0; i < s->in_hand.capacity; i++)
+            if (s->in_hand.slots[i].ms || s->in_hand.slots[i].seq)
+                command_arg(&c->out, text, entry_id_text(text, s->in_hand.slots[i]));
+        command_str(&c->out, "FORCE");
+        command_str(&c->out, "JUSTID");
+    }
+    pthread_mutex_unlock(&l->lock);
+    lb_status status = count ? conn_exchange(c, 1, "keeping events in hand", deadline_ns, NULL, error) : LB_OK;
+    s->made_again = status != LB_OK;
+    return status;
+}
+
 lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
 {
     conn *c = &l->w.conn;
@@ -106,6 +154,9 @@ lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error)
     lb_status status = conn_send(c, deadline_ns, NULL, error), failed = LB_OK;
     for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK; s++)
         status = read_creation(l, s, &failed, deadline_ns, error);
+    for (stream *s = l->streams; s < l->streams + l->stream_count && status == LB_OK && failed == LB_OK; s++)
+        if (s->made_again)
+            status = claim_in_hand(l, s, deadline_ns, error);
     if (status == LB_OK && failed == LB_OK)
         l->serial = c->serial;
     return status == LB_OK ? failed : status;
@@ -130,4 +181,31 @@ lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error)
             s->last = (entry_id){0, 0};
     }
     return status == LB_OK ? groups_create(l, deadline_ns, error) : status;
+}
+
+void groups_forget(const listener *l)
+{
+    lb_error error = {0};
+    int64_t deadline = clock_in_ms(CLOSE_MS);
+    conn *c = control_lock(l->w.owner, deadline, &error);
+    lb_status status = LB_TRANSPORT;
+    if (c) {
+        for (const stream *s = l->streams; s < l->streams + l->stream_count; s++) {
+            command_begin(&c->out, 8);
+            command_str(&c->out, "EVAL");
+            command_str(&c->out, forget_script);
+            command_str(&c->out, "2");
+            command_str(&c->out, s->key);
+            command_prefixed(&c->out, s->key, slice_of(LOST_SUFFIX));
+            command_str(&c->out, l->group);
+            command_str(&c->out, l->consumer);
+            /* a living one reads, or renews what it has in hand, more often than that */
+            command_int(&c->out,
+                        l->w.owner->options.acknowledgement_timeout_ms + BLOCK_MOST_MS + BLOCK_MARGIN_MS);
+        }
+        status = conn_exchange(c, l->stream_count, "removing a consumer group", deadline, NULL, &error);
+        control_unlock(l->w.owner);
+    }
+    if (status != LB_OK)
+        lb_log(LB_LOG_WARNING, "the group %s is still there: %s", l->group, error.message);
 }

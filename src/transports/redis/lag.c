@@ -53,7 +53,32 @@ int64_t stream_undelivered(const reply *about, const reply *group)
     return reply_integer(lag) < length ? reply_integer(lag) : length;
 }
 
-lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error)
+/* What HINCRBY has made; 0 for anything else. */
+static int64_t count_in(lb_slice text)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || count > (INT64_MAX - 9) / 10)
+            return 0;
+        count = count * 10 + (text.data[i] - '0');
+    }
+    return count;
+}
+
+int64_t stream_lost(const reply *const answers[ABOUT_ALL], const reply *group)
+{
+    if (!server_counts(answers[ABOUT_STREAM]) || reply_is_error(answers[ABOUT_LOST]))
+        return -1;
+    int64_t noted = 0, unnoted = stream_trimmed(answers[ABOUT_STREAM], group);
+    lb_slice name = reply_text(reply_field(group, "name"));
+    for (const reply *field = reply_first(answers[ABOUT_LOST]); field && field->next; field = field->next->next)
+        if (slice_equal(reply_text(field), name))
+            noted = count_in(reply_text(field->next));
+    return noted > INT64_MAX - unnoted ? INT64_MAX : noted + unnoted;
+}
+
+lb_status stream_ask(conn *c, lb_slice key, const reply *answers[ABOUT_ALL], int64_t deadline_ns,
+                     lb_error *error)
 {
     conn_release(c);
     for (int i = 0; i < 2; i++) {
@@ -65,8 +90,11 @@ lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t dea
     command_begin(&c->out, 2);
     command_str(&c->out, "XLEN");
     command_prefixed(&c->out, key.data, (lb_slice){":dead", 5});
+    command_begin(&c->out, 2);
+    command_str(&c->out, "HGETALL");
+    command_prefixed(&c->out, key.data, slice_of(LOST_SUFFIX));
     lb_status status = conn_send(c, deadline_ns, NULL, error);
-    for (int i = 0; i < 3 && status == LB_OK; i++)
+    for (int i = 0; i < ABOUT_ALL && status == LB_OK; i++)
         status = conn_answer(c, deadline_ns, &answers[i], error);
     return status;
 }
@@ -116,33 +144,34 @@ static lb_status tell(conn *c, lb_slice api_name, const struct stream_name *stre
                       void (*found)(const lb_group_lag *lag, void *data), void *data, int64_t deadline_ns,
                       lb_error *error)
 {
-    const reply *answers[3] = {NULL};
+    const reply *answers[ABOUT_ALL] = {NULL};
     lb_status status = stream_ask(c, stream->key, answers, deadline_ns, error);
     if (status != LB_OK)
         return status;
-    if (reply_is_error(answers[0]))
-        return reply_is_error_of(answers[0], "ERR no such key")
+    if (reply_is_error(answers[ABOUT_STREAM]))
+        return reply_is_error_of(answers[ABOUT_STREAM], "ERR no such key")
                    ? LB_OK
-                   : conn_reply_error(c, answers[0], "asking about a stream", error);
-    const reply *fired = reply_field(answers[0], "entries-added"), *whose;
-    status = ask_whose(c, stream->key, answers[2], &whose, deadline_ns, error);
+                   : conn_reply_error(c, answers[ABOUT_STREAM], "asking about a stream", error);
+    const reply *fired = reply_field(answers[ABOUT_STREAM], "entries-added"), *whose;
+    status = ask_whose(c, stream->key, answers[ABOUT_DEAD], &whose, deadline_ns, error);
     if (status != LB_OK)
         return status;
     lb_group_lag lag = {
         .api_name = api_name,
         .event_name = stream->event_name,
         .consumers = -1,
-        .dead_letters = reply_integer(answers[2]),
-        .stored = reply_integer(reply_field(answers[0], "length")),
+        .dead_letters = reply_integer(answers[ABOUT_DEAD]),
+        .stored = reply_integer(reply_field(answers[ABOUT_STREAM], "length")),
         .fired = fired && fired->type == REDIS_REPLY_INTEGER ? reply_integer(fired) : -1,
     };
     found(&lag, data);
-    for (const reply *group = reply_first(answers[1]); group; group = group->next) {
+    for (const reply *group = reply_first(answers[ABOUT_GROUPS]); group; group = group->next) {
         lag.group = reply_text(reply_field(group, "name"));
-        lag.undelivered = stream_undelivered(answers[0], group);
+        lag.undelivered = stream_undelivered(answers[ABOUT_STREAM], group);
         lag.pending = reply_integer(reply_field(group, "pending"));
         lag.consumers = reply_integer(reply_field(group, "consumers"));
         lag.dead_letters = dead_letters_of(whose, lag.group);
+        lag.lost = stream_lost(answers, group);
         found(&lag, data);
     }
     return LB_OK;

@@ -43,15 +43,6 @@ bool stream_done(stream *s, entry_id id)
     return true;
 }
 
-void log_lost(listener *l, const stream *s, size_t lost)
-{
-    l->lost += lost;
-    if (lost)
-        lb_log(LB_LOG_WARNING,
-               "%s: %zu events of %s were trimmed or deleted while %s had them pending: lost (%llu in all)",
-               l->w.conn.options->place, lost, s->key, l->group, (unsigned long long)l->lost);
-}
-
 static size_t write_acks(listener *l, buffer *b)
 {
     size_t commands = 0;
@@ -105,7 +96,7 @@ static void ack_confirmed(listener *l, const reply *r)
     l->acks_written--;
 }
 
-static void forget_outstanding(listener *l)
+void forget_outstanding(listener *l)
 {
     l->reading = false;
     l->acks_written = 0;
@@ -173,16 +164,14 @@ static uint64_t mark_of(lb_slice id)
 }
 
 /* Adds one entry [id, fields] to the batch if it is wanted. */
-static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pending, size_t *lost)
+static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pending)
 {
     const reply *name = reply_first(entry), *body = name ? name->next : NULL;
     entry_id id;
     if (!body || !entry_id_parse(reply_text(name), &id) || (pending && id_set_has(&s->in_hand, id)))
         return LB_OK;
-    if (body->type != REDIS_REPLY_ARRAY) { /* it was trimmed while it was pending */
-        ++*lost;
-        return stream_done(s, id) ? LB_OK : LB_NO_MEMORY;
-    }
+    if (body->type != REDIS_REPLY_ARRAY) /* it was trimmed while it was pending: reclaim.c sees to it */
+        return LB_OK;
     if (!pending && entry_id_compare(id, s->last) < 0 && id_set_has(&s->in_hand, id))
         return LB_OK; /* the group was set back, as by a failover */
     bool last_again =
@@ -207,13 +196,12 @@ static lb_status take_entry(listener *l, stream *s, const reply *entry, bool pen
     return id_set_add(&s->in_hand, id) ? LB_OK : LB_NO_MEMORY;
 }
 
-lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
-                       lb_error *error)
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, lb_error *error)
 {
     lb_status status = LB_OK;
     pthread_mutex_lock(&l->lock);
     for (const reply *entry = reply_first(entries); entry && status == LB_OK; entry = entry->next)
-        status = take_entry(l, s, entry, pending, lost);
+        status = take_entry(l, s, entry, pending);
     pthread_mutex_unlock(&l->lock);
     if (status != LB_OK) {
         conn_drop(&l->w.conn); /* what could not be taken is pending, and will be read again */
@@ -232,8 +220,9 @@ void note_deliveries(listener *l, size_t from, const reply *pending, int more)
             const reply *count = id && id->next && id->next->next ? id->next->next->next : NULL;
             if (!count || !slice_equal(reply_text(id), l->events[i].native_id))
                 continue;
-            int64_t deliveries = reply_integer(count) + more;
-            l->events[i].deliveries = deliveries < 1 ? 1 : deliveries > INT32_MAX ? INT32_MAX : (int)deliveries;
+            int64_t before = reply_integer(count), most = INT32_MAX - 1;
+            before = before < 0 ? 0 : before > most ? most : before;
+            l->events[i].deliveries = before + more < 1 ? 1 : (int)before + more;
             row = at->next;
             break;
         }
@@ -285,6 +274,7 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
         command_str(&c->out, ">");
     l->read_until_ns = now + (block + BLOCK_MARGIN_MS) * CLOCK_MS;
     l->has_read = true;
+    l->asked_for = max;
     lb_status status = conn_send(c, l->read_until_ns, NULL, error);
     if (status == LB_OK)
         l->reading = true;
@@ -297,16 +287,20 @@ static lb_status write_read(listener *l, size_t max, int64_t deadline_ns, bool w
 static lb_status take_new(listener *l, const reply *r, lb_error *error)
 {
     stream *s = l->streams, *end = s + l->stream_count;
-    size_t lost = 0;
+    int64_t now = clock_now();
     lb_status status = LB_OK;
     for (const reply *part = reply_first(r); part && status == LB_OK; part = part->next) {
         const reply *key = reply_first(part);
         while (s < end && !slice_is(reply_text(key), s->key))
-            s++;
+            s++->sure_ns = now;
         if (s == end || !key->next)
             break;
-        status = take_entries(l, s, key->next, false, &lost, error);
+        if (reply_count(key->next) < l->asked_for)
+            s->sure_ns = now;
+        status = take_entries(l, s++, key->next, false, error);
     }
+    for (; s < end && status == LB_OK; s++)
+        s->sure_ns = now;
     l->recreated = 0;
     return status;
 }
@@ -403,6 +397,8 @@ static lb_status step(listener *l, size_t max, int64_t deadline_ns, bool wait, b
             status = read_own_page(l, s, max, error);
         else if ((s = next_reclaim(l)))
             status = reclaim_page(l, s, max, error);
+        else if ((s = next_unsure(l)))
+            status = find_trimmed(l, s, error);
         else
             status = write_read(l, max, deadline_ns, wait && !*woken, error);
     }
@@ -422,7 +418,7 @@ static lb_status listener_fetch(void *self, size_t max, int64_t deadline_ns, con
     if (woken && l->reading)
         wakeable_unblock(&l->w);
     do {
-        status = step(l, max ? max : 1, deadline_ns, wait && !woken, &woken, &why);
+        status = copies_drop(l, step(l, max ? max : 1, deadline_ns, wait && !woken, &woken, &why), &why);
         woken = woken || wakeable_take(&l->w);
     } while (status == LB_OK && l->event_count == 0 && !woken && clock_now() < deadline_ns);
     *events = l->events;
@@ -572,6 +568,7 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a listener");
     pthread_mutex_init(&l->lock, NULL);
     l->has_read = true; /* old events come first */
+    l->deduplicate_ms = config->deduplicate_ms;
     l->group = strdup(config->group);
     l->consumer = strdup(config->consumer);
     l->since = strdup(since);
@@ -584,6 +581,8 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
         return LB_SYSTEM;
     }
     status = ready(l, deadline_ns, error);
+    if (status == LB_OK)
+        status = copies_check(l, answer_deadline(deadline_ns), error);
     if (status != LB_OK) {
         wakeable_free(&l->w);
         free_listener(l);
@@ -593,34 +592,18 @@ static lb_status listener_listen(void *self, const lb_listener_config *config, i
     return LB_OK;
 }
 
-static void forget_groups(listener *l)
-{
-    lb_error error = {0};
-    int64_t deadline = clock_in_ms(CLOSE_MS);
-    conn *c = control_lock(l->w.owner, deadline, &error);
-    lb_status status = LB_TRANSPORT;
-    if (c) {
-        for (size_t i = 0; i < l->stream_count; i++)
-            command_of(&c->out, "XGROUP", "DESTROY", l->streams[i].key, l->group, NULL);
-        status = conn_exchange(c, l->stream_count, "removing a consumer group", deadline, NULL, &error);
-        control_unlock(l->w.owner);
-    }
-    if (status != LB_OK)
-        lb_log(LB_LOG_WARNING, "the group %s is still there: %s", l->group, error.message);
-}
-
 static void listener_unlisten(void *self, bool forget)
 {
     listener *l = self;
     lb_error error = {0};
     if (!l)
         return;
-    if (forget)
-        forget_groups(l);
-    else if (listener_flush(l, clock_in_ms(CLOSE_MS), &error) != LB_OK)
+    if (listener_flush(l, clock_in_ms(CLOSE_MS), &error) != LB_OK)
         lb_log(LB_LOG_WARNING, "%s: acknowledgements were not sent, their events will come again: %s", l->group,
                error.message);
-    wakeable_free(&l->w);
+    wakeable_free(&l->w); /* and with it a read that is outstanding */
+    if (forget)
+        groups_forget(l);
     free_listener(l);
 }
 

@@ -1,5 +1,6 @@
 /* Listening: what the parts of it share. listener.c opens and fetches, groups.c keeps the consumer groups,
- * reclaim.c takes over what others let lie, lease.c renews, gives back and buries, letters.c digs up again.
+ * reclaim.c takes over what others let lie, copies.c drops events that are there twice, lease.c renews, gives
+ * back and buries, letters.c digs up again.
  *
  * An entry of a stream is known by its id, two numbers. Ids that were given out are "in hand" until the server
  * has confirmed their acknowledgement, so that no reading of pending entries gives them out again. */
@@ -48,9 +49,10 @@ typedef struct stream {
     bool own_pending;   /* there may be more of them */
     bool reclaim;       /* it is this stream's turn to be searched for what others let lie */
     entry_id reclaim_after;
-    int64_t trimmed_told;  /* lost entries that were logged ... */
-    int64_t trimmed_after; /* ... when the group had read so many */
+    int64_t sure_ns;   /* when it was last read to its end, or looked at for entries that were trimmed */
+    entry_id gap_told; /* where the group stood when a gap was told that nobody can measure */
     bool group_seen;
+    bool made_again; /* the group: what is in hand is to be pending there */
     id_set in_hand;
     entry_id *done; /* acknowledged, and not confirmed by the server yet */
     size_t done_count, done_capacity, done_written;
@@ -69,9 +71,11 @@ typedef struct listener {
     bool has_read;       /* new events were asked for since the last look for old ones: each has its turn */
     size_t acks_written; /* replies of acknowledgements that are outstanding */
     bool reading;        /* the reply of a read of new entries is outstanding */
+    size_t asked_for;    /* how many it is to give of a stream at most */
     int64_t read_until_ns;
     int recreated;            /* times in a row that groups had to be made again */
-    uint64_t lost;            /* entries that vanished before they were handled */
+    int deduplicate_ms;       /* the window; 0: copies are events like others */
+    uint64_t copies;          /* events that were passed over as such */
     lb_event_message *events; /* the batch */
     size_t event_count, event_capacity;
     arena arena;
@@ -84,21 +88,33 @@ bool since_id(const char *since, char out[ENTRY_ID_TEXT]);
 lb_status groups_create(listener *l, int64_t deadline_ns, lb_error *error);
 /* After NOGROUP: from the last id known (S18). */
 lb_status groups_recreate(listener *l, int64_t deadline_ns, lb_error *error);
+/* Removes the groups of a listener that is closed, unless others listen in them. */
+void groups_forget(const listener *l);
 
 /* listener.c */
 /* Adds the entries of a stream to the batch; acknowledges those not wanted. `pending`: they were pending
- * before, and may be in hand, or gone (their body is nil), which *lost counts. */
-lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, size_t *lost,
-                       lb_error *error);
+ * before, and may be in hand, or gone (their body is nil): both are passed over. */
+lb_status take_entries(listener *l, stream *s, const reply *entries, bool pending, lb_error *error);
 /* Corrects the deliveries of the batch's events from `from` on by what an XPENDING answered, and `more`. */
 void note_deliveries(listener *l, size_t from, const reply *pending, int more);
 bool in_hand(listener *l, const stream *s, entry_id id);
 void drop_from_hand(listener *l, stream *s, entry_id id);
 /* An entry that is to be acknowledged with the next write. False when memory is short. */
 bool stream_done(stream *s, entry_id id);
-void log_lost(listener *l, const stream *s, size_t lost);
 /* Sends the acknowledgements that wait and what is in the connection's buffer already, in one write. */
 lb_status send_with_acks(listener *l, int64_t deadline_ns, lb_error *error);
+
+/* What was to be answered on a connection that is gone. */
+void forget_outstanding(listener *l);
+
+/* copies.c */
+/* With deduplicate_ms, keeps the first ones of the batch and has the others acknowledged. `status`: of what
+ * filled the batch. After a failure, that one or its own, the batch is empty and will be read again. */
+lb_status copies_drop(listener *l, lb_status status, lb_error *error);
+/* LB_ACCESS: this user may not use the keys for it. */
+lb_status copies_check(listener *l, int64_t deadline_ns, lb_error *error);
+/* The key that tells which copy of an event was the first; false: it is not compared. */
+bool copies_key(const listener *l, const lb_event_message *event, buffer *key);
 
 /* reclaim.c */
 /* Reads a page of what was pending for this consumer when it connected. */
@@ -107,11 +123,17 @@ lb_status read_own_page(listener *l, stream *s, size_t max, lb_error *error);
 lb_status reclaim_page(listener *l, stream *s, size_t max, lb_error *error);
 
 /* trimmed.c */
+#define LOST_SUFFIX ":lost" /* {stream}:lost, a hash: for each group how many events it has lost */
 /* Counts and logs the entries that vanished before the group had read them. */
 lb_status find_trimmed(listener *l, stream *s, lb_error *error);
-/* How many entries are gone that the group had not read, from XINFO STREAM and the group's part of XINFO
- * GROUPS. They can only be counted while the group has read none of those that are still there. */
+/* A stream that may have been trimmed past the group since it was last known not to be. */
+stream *next_unsure(listener *l);
+/* How many entries are gone that the group had not read and that were not counted yet, from XINFO STREAM and
+ * the group's part of XINFO GROUPS. That can only be told while the group has read none of those that are
+ * there, or all of them; 0 in between. */
 int64_t stream_trimmed(const reply *about, const reply *group);
+/* Only servers since Redis 7 do: the lost ones of others are not known. */
+bool server_counts(const reply *about);
 
 /* lease.c */
 lb_status lease_renew(void *self, const lb_event_message *const *events, size_t count, bool *lost,
@@ -146,8 +168,12 @@ lb_status streams_of(redis *r, conn *c, lb_slice api_name, lb_slice event_name, 
                      stream_found found, void *data, int64_t deadline_ns, lb_error *error);
 
 /* lag.c */
-/* Three answers: about the stream, its groups, the number of dead letters; valid until the next question. */
-lb_status stream_ask(conn *c, lb_slice key, const reply *answers[3], int64_t deadline_ns, lb_error *error);
+/* What is asked about a stream; its answers are valid until the next question. */
+enum { ABOUT_STREAM, ABOUT_GROUPS, ABOUT_DEAD, ABOUT_LOST, ABOUT_ALL };
+lb_status stream_ask(conn *c, lb_slice key, const reply *answers[ABOUT_ALL], int64_t deadline_ns,
+                     lb_error *error);
+/* How many entries the group has lost; -1: not known. */
+int64_t stream_lost(const reply *const answers[ABOUT_ALL], const reply *group);
 /* How many entries the group has still to read; -1: not known. */
 int64_t stream_undelivered(const reply *about, const reply *group);
 lb_status groups_lag(void *self, lb_slice api_name, lb_slice event_name,

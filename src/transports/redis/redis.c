@@ -277,4 +277,5 @@ const lb_transport redis_transport = {
     .event = &redis_events,
     .schema = &redis_schemas,
     .diagnose = doctor_diagnose,
+    .features = LB_TRANSPORT_DEDUPLICATES,
 };

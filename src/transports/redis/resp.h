@@ -34,6 +34,7 @@ static inline const reply *reply_first(const reply *r)
     return r && r->type == REDIS_REPLY_ARRAY ? r->as.array.first : NULL;
 }
 static inline bool reply_is_kept(const reply *r) { return reply_is_text(r) && r->as.text.data; }
+size_t reply_count(const reply *r); /* of its elements */
 /* The value of a name in a flat list of names and values; NULL: not there. */
 const reply *reply_field(const reply *list, const char *name);
 /* The text of a string, empty for everything else and for one that was too large. */
