@@ -247,18 +247,18 @@ static void takes_over_from_a_dead_consumer(void **state)
     (void)state;
     fixture f = fixture_open("acknowledgement_timeout=0.4&reclaim_interval=0.1&reclaim_batch_size=7");
     void *dead = listen_as(&f, "group", "dead", "shop.sold", "$");
+    int64_t start = support_now_ms();
     for (int i = 0; i < 30; i++)
         fire(&f, "e", "shop", "sold");
     fetch_events(&f, dead, 30);
     f.t->event->unlisten(dead, false);
-    int64_t start = support_now_ms();
     void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
     const lb_event_message *events;
     size_t count, total = 0;
     while (total < 30) {
         assert_ok(f.t->event->fetch(listener, 4, in_ms(3000), &events, &count, &f.error), &f.error);
         assert_in_range(count, 1, 4);
-        assert_true(support_now_ms() - start >= 300);
+        assert_true(support_now_ms() - start >= 390);
         assert_int_equal(events[0].deliveries, 2);
         acknowledge(&f, listener, events, count);
         total += count;
@@ -273,7 +273,7 @@ static void takes_over_from_a_dead_consumer(void **state)
 static void renews_what_is_in_hand(void **state)
 {
     (void)state;
-    fixture f = fixture_open("acknowledgement_timeout=0.4&reclaim_interval=0.1");
+    fixture f = fixture_open("acknowledgement_timeout=1.5&reclaim_interval=0.1");
     void *a = listen_as(&f, "group", "a", "shop.sold", "$"), *b = listen_as(&f, "group", "b", "shop.sold", "$");
     fire(&f, "e1", "shop", "sold");
     const lb_event_message *events = fetch_events(&f, a, 1);
@@ -282,7 +282,7 @@ static void renews_what_is_in_hand(void **state)
     lb_event_message copy = {.native_id = slice(native), .source = events[0].source};
     const lb_event_message *held = &copy;
     bool lost;
-    for (int64_t end = support_now_ms() + 1200; support_now_ms() < end;) {
+    for (int64_t end = support_now_ms() + 3500; support_now_ms() < end;) {
         assert_ok(f.t->event->renew(a, &held, 1, &lost, &f.error), &f.error);
         assert_false(lost);
         fetch_events(&f, b, 0);
@@ -642,7 +642,7 @@ static void a_blocked_listener_goes_on(void **state)
     wait_until(reader_seen(&r) == 3, 5000);
     int64_t start = support_now_ms();
     reader_stop(&r);
-    assert_true(support_now_ms() - start < 2000);
+    assert_true(support_now_ms() - start < 20000); /* it would read for a minute */
     assert_int_equal(redis_now_pending(), 0);
     fixture_close(&f);
 }
