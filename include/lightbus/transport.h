@@ -262,7 +262,9 @@ typedef struct lb_transport {
     /* Checks the configuration; does not connect. LB_CONFIG names the option and what was expected. */
     lb_status (*open)(const lb_transport_config *config, void **self, lb_error *error);
     void (*close)(void *self); /* consumers and listeners are closed before */
-    /* In the child of a fork, with no other thread running: drop connections without a word on them. */
+    /* In the child of a fork, with no other thread running: drop connections without a word on them. Threads of
+     * the parent may have been in any other function of this instance, with its locks: what they may have been
+     * changing is best left as it is, and made anew. */
     void (*after_fork)(void *self);
     const lb_rpc_transport *rpc;
     const lb_result_transport *result;

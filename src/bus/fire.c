@@ -50,7 +50,7 @@ static void send_batch(struct fires *f, int64_t deadline)
     lb_event_message *messages[MOST_SENT];
     size_t count = 0, again = 0;
     unsigned attempts = 0;
-    lb_error error = {0};
+    lb_error error; /* 2 kB: not cleared for each event */
     while (count < MOST_SENT && f->queue.first) {
         lb_pending *p = batch[count] = queue_pop(&f->queue);
         p->state = PENDING_SENT;
@@ -220,7 +220,7 @@ lb_status lb_fire_end(lb_pending *p, lb_error *error)
 
 lb_status lb_fire(lb_bus *bus, const char *name, const lb_arg *args, lb_error *error)
 {
-    lb_error own = {0};
+    lb_error own;
     lb_pending *p = begin(bus, name, args, true, error ? error : &own);
     if (!p)
         return error ? error->status : own.status;

@@ -199,23 +199,36 @@ lb_status target_split(arena *memory, const char *name, target *t, lb_error *err
     return t->api ? LB_OK : no_memory(error);
 }
 
-/* Says which name was probably meant, or else which ones there are. */
-static lb_status unknown_name(lb_error *error, lb_status status, const char *what, const char *wanted,
-                              const lb_value *names)
+/* "a, b, c", cut short where there are many. */
+static void list_names(const lb_value *names, char *out, size_t most)
 {
-    char text[HINT_SIZE], list[256] = "";
+    lb_value_iterator it = lb_value_iterate(names);
+    size_t size = 0;
+
+    *out = '\0';
+    while (lb_value_next(&it)) {
+        if (size + it.name_size + sizeof ", , ..." > most) {
+            snprintf(out + size, most - size, "%s...", size ? ", " : "");
+            return;
+        }
+        size += (size_t)snprintf(out + size, most - size, "%s%s", size ? ", " : "", it.name);
+    }
+}
+
+lb_status target_unknown(lb_error *error, lb_status status, const char *what, const char *wanted,
+                         const lb_value *names)
+{
+    char text[HINT_SIZE], list[256];
     suggestion s = suggestion_for(slice_of(wanted));
     lb_value_iterator it = lb_value_iterate(names);
 
-    while (lb_value_next(&it)) {
-        size_t size = strlen(list);
+    while (lb_value_next(&it))
         suggestion_consider(&s, slice_of(it.name));
-        snprintf(list + size, sizeof list - size, "%s%s", size ? ", " : "", it.name);
-    }
     if (s.best.size)
         return lb_error_set(error, status, "%s%s", what, hint(&s, text));
-    if (!*list)
+    if (!lb_value_count(names))
         return lb_error_set(error, status, "%s; there are none", what);
+    list_names(names, list, sizeof list);
     return lb_error_set(error, status, "%s; there %s: %s", what, lb_value_count(names) == 1 ? "is" : "are",
                         list);
 }
@@ -224,16 +237,30 @@ lb_status target_find(const lb_value *schemas, const target *t, const char *half
                       lb_error *error)
 {
     const lb_value *api = lb_value_get(schemas, t->api), *members = lb_value_get(api, half);
-    char what[160];
+    bool rpcs = strcmp(half, "rpcs") == 0;
+    char what[256];
 
     if (!api) {
-        snprintf(what, sizeof what, "no API \"%s\" is on the bus", t->api);
-        return unknown_name(error, LB_UNKNOWN_API, what, t->api, schemas);
+        snprintf(what, sizeof what, "no API \"%.100s\" is on the bus", t->api);
+        return target_unknown(error, LB_UNKNOWN_API, what, t->api, schemas);
     }
     *member = lb_value_get(members, t->member);
     if (*member)
         return LB_OK;
-    snprintf(what, sizeof what, "the API \"%s\" has no %s \"%s\"", t->api,
-             strcmp(half, "rpcs") == 0 ? "procedure" : "event", t->member);
-    return unknown_name(error, LB_UNKNOWN_MEMBER, what, t->member, members);
+    snprintf(what, sizeof what, "the API \"%.80s\" has no %s \"%.80s\"", t->api, rpcs ? "procedure" : "event",
+             t->member);
+    if (lb_value_get(lb_value_get(api, rpcs ? "events" : "rpcs"), t->member))
+        return lb_error_set(error, LB_UNKNOWN_MEMBER, "%s; it is %s", what, rpcs ? "an event" : "a procedure");
+    return target_unknown(error, LB_UNKNOWN_MEMBER, what, t->member, members);
+}
+
+lb_status target_find_events(arena *memory, const lb_value *schemas, const char *name, lb_error *error)
+{
+    const lb_value *member;
+    target t;
+    lb_status status = target_split(memory, name, &t, error);
+
+    if (status != LB_OK || (strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
+        return status;
+    return target_find(schemas, &t, "events", &member, error);
 }

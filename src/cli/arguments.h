@@ -26,5 +26,11 @@ lb_status target_split(arena *memory, const char *name, target *t, lb_error *err
  * LB_UNKNOWN_MEMBER names the nearest one, or all that there are. */
 lb_status target_find(const lb_value *schemas, const target *t, const char *half, const lb_value **member,
                       lb_error *error);
+/* The same for "api.event" or "api.*", of which only is asked whether they are there. */
+lb_status target_find_events(arena *memory, const lb_value *schemas, const char *name, lb_error *error);
+/* `what` is wrong with a name: says which of `names`, the keys of a dict, was probably meant, or which there
+ * are. Returns the status. */
+lb_status target_unknown(lb_error *error, lb_status status, const char *what, const char *wanted,
+                         const lb_value *names);
 
 #endif

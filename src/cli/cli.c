@@ -106,6 +106,8 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
         flags_help(stderr, &in);
         return CLI_USAGE;
     }
+    if (strcmp(name, "help") == 0 && argc > 2 && !(in.command = cli_command(argv[2])))
+        return unknown_command(&in, argv[2]);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         flags_help(stdout, &in);
         return finish_output(&in);
@@ -116,8 +118,7 @@ int lb_main(int argc, char **argv, lb_setup_fn setup)
     return run_command(&in, argc - 2, argv + 2);
 }
 
-/* Everybody may read the command line of a process: overwrites the password of a URL in it (S33). */
-static void hide_password(const char *url)
+void cli_hide_password(const char *url)
 {
     const char *user = strstr(url, "://"), *at, *colon;
 
@@ -136,7 +137,7 @@ static void move_out(const char **url, arena *memory)
 
     if (!copy)
         return;
-    hide_password(*url);
+    cli_hide_password(*url);
     *url = copy;
 }
 
@@ -162,9 +163,9 @@ lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error)
         options.process_name = in->process_name;
     bus = lb_open(&options, error); /* it copies them */
     if (in->url)
-        hide_password(in->url);
+        cli_hide_password(in->url);
     if (in->config)
-        hide_password(in->config);
+        cli_hide_password(in->config);
     return bus;
 }
 

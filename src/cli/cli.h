@@ -113,6 +113,8 @@ lb_bus *cli_open(const invocation *in, lb_options options);
 /* The same with the error in *error, and nothing printed. */
 lb_bus *cli_try_open(const invocation *in, lb_options options, lb_error *error);
 
+/* Everybody may read the command line of a process: overwrites the password of a URL in argv (S33). */
+void cli_hide_password(const char *url);
 /* The URLs that the invocation was given, hidden in the command line as cli_open does, which can still open
  * them later: from copies in `memory`. */
 void cli_hide_passwords(invocation *in, arena *memory);
@@ -135,10 +137,18 @@ typedef struct colours {
     const char *bold, *dim, *red, *green, *yellow, *cyan, *off;
 } colours;
 colours colours_for(FILE *stream);
-/* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. */
+/* A text from elsewhere, with control characters shown as "?", so that it cannot drive the terminal. The second
+ * takes line breaks and tabs for such too: a name must not look like lines of ours. */
 void print_safe(FILE *out, const char *text);
+void print_safe_line(FILE *out, const char *text);
 /* Prints a value on stdout as JSON, indented on a terminal, and a newline; the exit code. */
 int print_result(const invocation *in, const lb_value *value);
+/* Flushes stdout. 0, or the errno of what has failed on it so far, which stays so: EPIPE when its reader has
+ * gone away. */
+int output_flush(void);
+/* The error of an output_flush. LB_OK where there is none: a reader that has gone away is no failure. */
+lb_status output_status(int code, lb_error *error);
+bool output_has_reader(void); /* false when stdout is a pipe that nobody reads any longer */
 /* Flushes stdout: CLI_OK, or CLI_FAILURE with a message; a reader that has gone away is no failure. */
 int finish_output(const invocation *in);
 /* The same for a file of that name: NULL, or CLI_FAILURE, with the message printed. */

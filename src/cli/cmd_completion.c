@@ -229,7 +229,7 @@ static int completion(invocation *in)
         }
         suggestion_consider(&s, slice_of(shells[i].name));
     }
-    return usage_error(in, "expected bash, zsh or fish, not \"%s\"%s", wanted, hint(&s, text));
+    return usage_error(in, "expected bash, zsh or fish, got \"%s\"%s", wanted, hint(&s, text));
 }
 
 static const flag flags[] = {

@@ -307,7 +307,7 @@ static const struct action *find_action(const invocation *in)
         suggestion_consider(&s, slice_of(actions[i].name));
     }
     if (in->count)
-        usage_error(in, "%s, not \"%s\"%s", expected, in->arguments[0], hint(&s, text));
+        usage_error(in, "%s, got \"%s\"%s", expected, in->arguments[0], hint(&s, text));
     else
         usage_error(in, "%s", expected);
     return NULL;

@@ -36,9 +36,12 @@ static int write_out(const invocation *in, const lb_value *schemas)
 
     if (!in->out) {
         schema_files_print(&text, schemas);
-        fwrite(text.data, 1, text.size, stdout);
+        if (text.failed)
+            lb_error_set(&error, LB_NO_MEMORY, "out of memory");
+        else
+            fwrite(text.data, 1, text.size, stdout);
         buffer_free(&text);
-        return finish_output(in);
+        return error.status == LB_OK ? finish_output(in) : failure(in, &error);
     }
     if (schema_files_write(in->out, schemas, &error) != LB_OK)
         return failure(in, &error);

@@ -2,6 +2,7 @@
  * time, over all APIs wanted, so that memory stays flat and the first one is there at once. With --follow it
  * goes on with those that are fired meanwhile, also of APIs that appear meanwhile, until a signal. What is read
  * is kept with --cache; with --cache-only the cache is opened in the bus's place. */
+#include "arguments.h"
 #include "inspect.h"
 #include "inspect_cache.h"
 
@@ -9,7 +10,6 @@
 #include "../base/json.h"
 #include "../base/map.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,26 +82,12 @@ static lb_status no_memory(lb_error *error) { return lb_error_set(error, LB_NO_M
 
 static lb_status no_api(const inspection *i, lb_error *error)
 {
-    buffer names = {0};
-    char text[HINT_SIZE];
-    suggestion s = suggestion_for(slice_of(i->in->api ? i->in->api : ""));
-    lb_value_iterator it = lb_value_iterate(i->schemas);
-    while (lb_value_next(&it)) {
-        suggestion_consider(&s, slice_of(it.name));
-        buffer_printf(&names, "%s%s", names.size ? ", " : "", it.name);
-    }
-    const char *known = buffer_text(&names);
-    lb_status status;
-    if (!i->in->api)
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
-    else if (s.best.size)
-        status =
-            lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus%s", i->in->api, hint(&s, text));
-    else
-        status = lb_error_set(error, LB_UNKNOWN_API, "no API \"%s\" is on the bus; there are: %.300s",
-                              i->in->api, known && *known ? known : "none");
-    buffer_free(&names);
-    return status;
+    const char *api = i->in->api;
+    char what[256];
+    if (!api)
+        return lb_error_set(error, LB_UNKNOWN_API, "no API is on the bus; --api NAME shows one that was");
+    snprintf(what, sizeof what, "no API \"%.100s\" is on the bus", api);
+    return target_unknown(error, LB_UNKNOWN_API, what, api, i->schemas);
 }
 
 /* The events to read of APIs that are not read yet, as lb_history_open takes them; none: there are no such
@@ -229,9 +215,8 @@ static void clear_progress(inspection *i)
 
 static void flush_output(inspection *i)
 {
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && !i->write_error)
-        i->write_error = errno ? errno : EIO;
+    if (!i->write_error)
+        i->write_error = output_flush();
     i->unflushed = false;
     i->flush_at = clock_now() + FLUSH_MS * CLOCK_MS;
 }
@@ -252,11 +237,10 @@ static lb_status show_event(inspection *i, const lb_event *event, lb_error *erro
     if (!inspect_filter_takes(&i->filter, event, lb_history_problem(i->history)))
         return LB_OK;
     clear_progress(i);
-    errno = 0;
     if (!inspect_print(&i->printer, i->history, event))
         return no_memory(error);
     if (ferror(stdout))
-        i->write_error = errno ? errno : EIO;
+        flush_output(i);
     i->printed++;
     if (i->left != UINT64_MAX)
         i->left--;
@@ -326,7 +310,7 @@ static lb_status go_through(inspection *i, lb_error *error)
         }
         clear_progress(i);
         flush_output(i);
-        if (!i->in->follow)
+        if (!i->in->follow || !output_has_reader())
             break;
         if (i->cache)
             status = inspect_cache_flush(i->cache, error);
@@ -336,10 +320,16 @@ static lb_status go_through(inspection *i, lb_error *error)
     flush_output(i);
     if (i->cache && status == LB_OK)
         status = inspect_cache_flush(i->cache, error);
-    if (i->write_error && i->write_error != EPIPE && status == LB_OK)
-        status =
-            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(i->write_error));
-    return status;
+    return status == LB_OK ? output_status(i->write_error, error) : status;
+}
+
+/* Of --from, --to or --native-id: the error begins with "from:" or "to:". */
+static int wrong_place(const invocation *in, const lb_error *error)
+{
+    const char *colon = strchr(error->message, ':');
+    if (in->native_id && colon)
+        return usage_error(in, "--native-id%s", colon);
+    return usage_error(in, "--%s", error->message);
 }
 
 /* In the place of the bus, and whatever is configured. */
@@ -372,6 +362,10 @@ static int inspect(inspection *i)
     if (i->in->follow)
         catch_signals();
     lb_status status = open_first(i, &error);
+    if (status == LB_CONFIG)
+        return wrong_place(i->in, &error);
+    if (status == LB_INVALID_NAME)
+        return usage_error(i->in, "%s", error.message);
     if (status == LB_OK)
         status = go_through(i, &error);
     if (status == LB_OK && !i->seen && !i->api_is_known && !stopped)

@@ -7,7 +7,8 @@
 #include "../base/clock.h"
 #include "../base/json.h"
 
-#include <errno.h>
+#include <lightbus/task.h>
+
 #include <string.h>
 #include <unistd.h>
 
@@ -25,17 +26,25 @@ static lb_status print_event(const lb_event *event, void *data)
 
     if (p->left == 0 || p->write_error)
         return LB_OK;
-    errno = 0;
     if (p->for_people)
         event_print_for_people(event, &p->colours);
     else if (!event_print_line(event))
         return LB_RETRY; /* memory is short */
-    if (fflush(stdout) != 0 || ferror(stdout))
-        p->write_error = errno ? errno : EIO;
+    p->write_error = output_flush();
     if (p->left != UINT64_MAX)
         p->left--;
     if (p->left == 0 || p->write_error)
         lb_stop_request(lb_event_bus(event));
+    return LB_OK;
+}
+
+/* What is printed next would find nobody: it may be long in coming. */
+static lb_status stop_without_reader(lb_bus *bus, void *data, lb_error *error)
+{
+    (void)data;
+    (void)error;
+    if (!output_has_reader())
+        lb_stop_request(bus);
     return LB_OK;
 }
 
@@ -47,13 +56,9 @@ static lb_status note_unknown(const invocation *in, lb_bus *bus, lb_error *error
     lb_status status = lb_schema_dump(bus, &schemas, error);
 
     for (size_t i = 0; status == LB_OK && i < in->count; i++) {
-        const lb_value *member;
         lb_error why = {0};
-        target t;
         if (strpbrk(in->arguments[i], ", ") || /* several in one word */
-            target_split(&memory, in->arguments[i], &t, &why) != LB_OK ||
-            target_find(schemas, &t, "events", &member, &why) == LB_OK ||
-            (strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
+            target_find_events(&memory, schemas, in->arguments[i], &why) == LB_OK)
             continue;
         fprintf(stderr, "%s %s: at present ", in->program, in->command->name);
         print_safe(stderr, why.message);
@@ -68,6 +73,7 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
 {
     lb_listen_options options = {
         .on_error = LB_ON_ERROR_ACKNOWLEDGE_AND_LOG, .since = in->since, .flags = LB_LISTEN_TEMPORARY};
+    const lb_every_options look = {.seconds = 0.2, .name = "the reader of the output"};
     char listener_name[64];
     buffer events = {0};
     lb_error error = {0};
@@ -81,15 +87,20 @@ static int listen_and_print(const invocation *in, lb_bus *bus, printing *p)
     else
         status = lb_listen(bus, events.data, listener_name, print_event, p, &options, &error);
     buffer_free(&events);
+    if (status == LB_INVALID_NAME)
+        return usage_error(in, "%s", error.message);
+    if (status == LB_OK)
+        status = lb_every(bus, &look, stop_without_reader, NULL, &error);
     if (status == LB_OK)
         status = note_unknown(in, bus, &error);
     if (status == LB_OK && isatty(STDERR_FILENO))
         fprintf(stderr, "Listening. Ctrl-C ends it.\n");
     if (status == LB_OK)
         status = lb_run(bus, LB_RUN_SIGNALS, &error);
-    if (status == LB_OK && p->write_error && p->write_error != EPIPE)
-        status =
-            lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(p->write_error));
+    if (status == LB_CONFIG && strncmp(error.message, "since:", 6) == 0)
+        return usage_error(in, "--%s", error.message);
+    if (status == LB_OK)
+        status = output_status(p->write_error, &error);
     return status == LB_OK ? CLI_OK : failure(in, &error);
 }
 

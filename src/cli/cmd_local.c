@@ -1,17 +1,18 @@
 /* lightbus local: the folder of a local bus. */
 #include "cli.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../base/local_folder.h"
 #include "../base/report.h"
 
-static const char *url_of(const invocation *in)
+static int with_url(const invocation *in, int (*action)(const invocation *in, const char *url))
 {
-    const char *url = in->url ? in->url : getenv("LIGHTBUS_URL");
-    return url && *url ? url : "local:";
+    lb_bus *bus = cli_open(in, (lb_options){.log_level = LB_LOG_WARNING});
+    int code = bus ? action(in, lb_url(bus)) : CLI_FAILURE;
+    lb_close(bus);
+    return code;
 }
 
 static void print_size(const char *name, int64_t bytes)
@@ -56,19 +57,20 @@ static void print_info(const lb_value *info)
     for (lb_value_iterator it = lb_value_iterate(lb_value_get(info, "streams")); lb_value_next(&it);) {
         printf("  ");
         print_safe(stdout, lb_value_str(lb_value_get(it.value, "name")));
-        printf(": %lld events\n", (long long)lb_value_int(lb_value_get(it.value, "length")));
+        int64_t length = lb_value_int(lb_value_get(it.value, "length"));
+        printf(": %lld event%s\n", (long long)length, length == 1 ? "" : "s");
         for (lb_value_iterator g = lb_value_iterate(lb_value_get(it.value, "groups")); lb_value_next(&g);)
             print_group(g.value);
     }
 }
 
-static int info(const invocation *in)
+static int info(const invocation *in, const char *url)
 {
     buffer json = {0};
     lb_value *value = NULL;
     lb_error error = {0};
     int code = CLI_OK;
-    if (local_folder_info(url_of(in), &json, &error) != LB_OK ||
+    if (local_folder_info(url, &json, &error) != LB_OK ||
         lb_value_parse(json.data, json.size, &value, &error) != LB_OK)
         code = failure(in, &error);
     else if (isatty(STDOUT_FILENO))
@@ -80,11 +82,11 @@ static int info(const invocation *in)
     return code == CLI_OK ? finish_output(in) : code;
 }
 
-static int compact(const invocation *in)
+static int compact(const invocation *in, const char *url)
 {
     uint64_t before, after;
     lb_error error = {0};
-    if (local_folder_compact(url_of(in), &before, &after, &error) != LB_OK)
+    if (local_folder_compact(url, &before, &after, &error) != LB_OK)
         return failure(in, &error);
     print_size("events: ", (int64_t)before);
     print_size(" before, ", (int64_t)after);
@@ -92,28 +94,28 @@ static int compact(const invocation *in)
     return finish_output(in);
 }
 
-static int delete (const invocation *in)
+static int remove_all(const invocation *in, const char *url)
 {
     lb_error error = {0};
-    return local_folder_remove(url_of(in), &error) == LB_OK ? CLI_OK : failure(in, &error);
+    return local_folder_remove(url, &error) == LB_OK ? CLI_OK : failure(in, &error);
 }
 
 static int local(invocation *in)
 {
     static const struct {
         const char *name;
-        int (*run)(const invocation *in);
-    } actions[] = {{"info", info}, {"compact", compact}, {"remove", delete}};
+        int (*run)(const invocation *in, const char *url);
+    } actions[] = {{"info", info}, {"compact", compact}, {"remove", remove_all}};
     char text[HINT_SIZE];
     suggestion s = suggestion_for(slice_of(in->count ? in->arguments[0] : ""));
     if (in->count != 1)
         return usage_error(in, "expected info, compact or remove");
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
         if (strcmp(in->arguments[0], actions[i].name) == 0)
-            return actions[i].run(in);
+            return with_url(in, actions[i].run);
         suggestion_consider(&s, slice_of(actions[i].name));
     }
-    return usage_error(in, "expected info, compact or remove, not \"%s\"%s", in->arguments[0], hint(&s, text));
+    return usage_error(in, "expected info, compact or remove, got \"%s\"%s", in->arguments[0], hint(&s, text));
 }
 
 static const flag flags[] = {{0}};

@@ -74,7 +74,8 @@ static int unknown_page(const invocation *in, const char *name)
     suggestion_consider(&s, slice_of(CONFIG_PAGE));
     for (const command *const *c = cli_commands; *c; c++)
         suggestion_consider(&s, slice_of((*c)->name));
-    return usage_error(in, "no page \"%s\"%s", name, hint(&s, text));
+    return usage_error(in, "no page \"%s\"%s", name,
+                       s.best.size ? hint(&s, text) : "; there is one for each command, and " CONFIG_PAGE);
 }
 
 static int man(invocation *in)

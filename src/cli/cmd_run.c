@@ -33,13 +33,9 @@ static int say_stopped(void)
 static void note_unknown(const lb_value *schemas, const char *listener, const char *name)
 {
     arena memory = {0};
-    target t;
-    const lb_value *member;
     lb_error error = {0};
-    lb_status status = target_split(&memory, name, &t, &error);
+    lb_status status = target_find_events(&memory, schemas, name, &error);
 
-    if (status == LB_OK && !(strcmp(t.member, "*") == 0 && lb_value_get(schemas, t.api)))
-        status = target_find(schemas, &t, "events", &member, &error);
     if (status == LB_UNKNOWN_API)
         fprintf(stderr, "Note: listener %s: %s is of an API that is neither served here nor in --schema.\n",
                 listener, name);

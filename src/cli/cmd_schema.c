@@ -35,6 +35,7 @@ static bool is_module(const char *path, arena *memory)
 static lb_status read_live(const char *url, lb_value **schemas, lb_error *error)
 {
     lb_bus *bus = lb_open(&(lb_options){.url = url}, error);
+    cli_hide_password(url);
     lb_status status = bus ? lb_schema_dump(bus, schemas, error) : error->status;
 
     lb_close(bus);
@@ -66,7 +67,7 @@ static lb_status read_side(const char *origin, side *s, lb_error *error)
     arena memory = {0};
     lb_status status;
 
-    s->live = strstr(origin, "://") != NULL;
+    s->live = strstr(origin, "://") || strncmp(origin, "local:", 6) == 0;
     if (s->live)
         status = read_live(origin, &s->schemas, error);
     else if (is_module(origin, &memory))
@@ -133,8 +134,7 @@ static int schema(invocation *in)
         return usage_error(in, "unknown action \"%s\"; there is: check", in->arguments[0]);
     if (in->count != 3)
         return usage_error(in, "expected %s", in->command->arguments);
-    if (!in->log_level)
-        lb_log_set_level(LB_LOG_WARNING);
+    lb_log_set_level(LB_LOG_WARNING);
     return check(in, in->arguments[1], in->arguments[2]);
 }
 

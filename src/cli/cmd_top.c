@@ -6,7 +6,6 @@
 
 #include "../base/clock.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,11 +40,13 @@ static void note_signal(int number)
         ended = 1;
 }
 
+/* What was ignored at the start stays so: nohup, or a shell's "&". */
 static void catch_signal(int number)
 {
-    struct sigaction action = {.sa_handler = note_signal};
+    struct sigaction action = {.sa_handler = note_signal}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(number, &action, NULL);
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
 }
 
 /* Blocked but while waiting, so that none comes between a look at the flags and the wait. */
@@ -84,12 +85,11 @@ static bool print_snapshot(const watching *w, const top_snapshot *s, lb_error *e
     if (!good) {
         lb_error_set(error, LB_NO_MEMORY, "out of memory");
     } else {
-        errno = 0;
         buffer_char(&out, '\n'); /* the end of the line, or between two snapshots */
         fwrite(out.data, 1, out.size - (!w->in->json && w->left == 1), stdout);
-        good = fflush(stdout) == 0 && !ferror(stdout);
-        if (!good && errno != EPIPE)
-            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(errno));
+        int code = output_flush();
+        good = code == 0;
+        output_status(code, error);
     }
     buffer_free(&out);
     return !good;

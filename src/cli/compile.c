@@ -264,7 +264,9 @@ static void choose_compiler(compilation *c)
 {
     const char *compiler = getenv("CC");
 
-    words_split(&c->compiler, compiler && *compiler ? compiler : "cc");
+    words_split(&c->compiler, compiler ? compiler : "");
+    if (!c->compiler.count)
+        words_add(&c->compiler, "cc");
 }
 
 lb_status module_tools(arena *memory, const char **compiler, lb_error *error)

@@ -1,6 +1,7 @@
 /* How findings look: a line or more each, within 80 columns, by place. What repeats itself is cut short, but in
  * JSON. */
 #include "doctor.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +13,14 @@ static const char *const level_names[] = {"ok", "note", "warning", "error"};
 
 /* ---- Text ------------------------------------------------------------------------------------------- */
 
-static size_t columns(const char *text, size_t size)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < size; i++)
-        count += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return count;
-}
-
 /* Continues at `column`, and begins further lines at `indent`. */
 static void print_wrapped(const char *text, size_t column, size_t indent)
 {
     bool first = true;
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
-        size_t size = strcspn(text, " "), width = columns(text, size);
+        size_t size = strcspn(text, " ");
         char *word = strndup(text, size);
+        size_t width = text_columns(word ? word : "?");
         if (!first && column + 1 + width > WIDTH) {
             printf("\n%*s", (int)indent, "");
             column = indent;
@@ -34,7 +28,7 @@ static void print_wrapped(const char *text, size_t column, size_t indent)
             putchar(' ');
             column++;
         }
-        print_safe(stdout, word ? word : "?");
+        print_safe_line(stdout, word ? word : "?");
         free(word);
         column += width;
         text += size;
@@ -76,7 +70,7 @@ static void print_place(doctor_printer *p, const char *place)
     if (p->place && strcmp(p->place, place) == 0)
         return;
     printf("%s%s", p->begun ? "\n" : "", p->colours.bold);
-    print_safe(stdout, *place ? place : "This process");
+    print_safe_line(stdout, *place ? place : "This process");
     printf("%s\n", p->colours.off);
     free(p->place);
     p->place = strdup(place);

@@ -54,16 +54,16 @@ void event_print_for_people(const lb_event *event, const colours *c)
 
     strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &local));
     printf("%s%s%s  %s%s", c->dim, clock, c->off, c->bold, c->green);
-    print_safe(stdout, lb_event_api(event));
+    print_safe_line(stdout, lb_event_api(event));
     putchar('.');
-    print_safe(stdout, lb_event_name(event));
+    print_safe_line(stdout, lb_event_name(event));
     printf("%s  %s", c->off, c->dim);
-    print_safe(stdout, lb_event_native_id(event));
+    print_safe_line(stdout, lb_event_native_id(event));
     printf("%s\n", c->off);
     for (const lb_arg *arg = lb_args(event); arg->name; arg++) {
         char *value = lb_value_json(arg->value.as.value, NULL);
         printf("          %s", c->cyan);
-        print_safe(stdout, arg->name);
+        print_safe_line(stdout, arg->name);
         printf("%s ", c->off);
         print_safe(stdout, value ? value : "(out of memory)");
         putchar('\n');

@@ -73,8 +73,8 @@ static int unknown_flag(const invocation *in, const char *word)
     const flag *table;
     const char *why = why_gone(in, word);
     char text[HINT_SIZE], dashed[72];
-    size_t size = strcspn(word, "=");
-    suggestion s = suggestion_for((lb_slice){word + 2, word[1] == '-' ? size - 2 : 0});
+    size_t size = strcspn(word, "="), dashes = word[1] == '-' ? 2 : 1;
+    suggestion s = suggestion_for((lb_slice){word + dashes, size > dashes ? size - dashes : 0});
 
     if (why)
         return usage_error(in, "%s: %s", word, why);

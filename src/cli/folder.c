@@ -28,7 +28,8 @@ static lb_status check_private(const char *path, const char *purpose, lb_error *
     if (lstat(path, &info) < 0)
         return lb_error_set(error, LB_ACCESS, "\"%s\": %s", path, strerror(errno));
     if (!S_ISDIR(info.st_mode))
-        return lb_error_set(error, LB_ACCESS, "\"%s\", for %s, is no folder", path, purpose);
+        return lb_error_set(error, LB_ACCESS, "\"%s\", for %s, is %s", path, purpose,
+                            S_ISLNK(info.st_mode) ? "a symbolic link; expected a folder" : "no folder");
     if (info.st_uid != geteuid())
         return lb_error_set(error, LB_ACCESS, "\"%s\", for %s, belongs to another user", path, purpose);
     if (info.st_mode & 077)

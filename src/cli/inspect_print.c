@@ -6,6 +6,7 @@
 
 #include "../base/json.h"
 #include "../schema/json_schema.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -158,13 +159,13 @@ enum { COLUMN = 14 };
 static void print_row(const inspect_printer *p, const char *name, const char *type, const lb_value *value)
 {
     char *text = lb_value_json(value, NULL);
-    int width = (int)strlen(name) + (type ? (int)strlen(type) + 2 : 0);
+    int width = (int)text_columns(name) + (type ? (int)text_columns(type) + 2 : 0);
     printf("    %s", p->colours.cyan);
-    print_safe(stdout, name);
+    print_safe_line(stdout, name);
     printf("%s", p->colours.off);
     if (type) {
         printf("%s: ", p->colours.dim);
-        print_safe(stdout, type);
+        print_safe_line(stdout, type);
         printf("%s", p->colours.off);
     }
     printf("%*s", width < COLUMN ? COLUMN - width : 1, "");
@@ -176,7 +177,7 @@ static void print_row(const inspect_printer *p, const char *name, const char *ty
 static void print_fact(const inspect_printer *p, const char *name, const char *text)
 {
     printf("    %s%-*s%s", p->colours.cyan, COLUMN, name, p->colours.off);
-    print_safe(stdout, *text ? text : "-");
+    print_safe_line(stdout, *text ? text : "-");
     putchar('\n');
 }
 
@@ -245,9 +246,9 @@ static void print_human(const inspect_printer *p, lb_history *history, const lb_
     char version[16];
     snprintf(version, sizeof version, "%d", lb_event_version(event));
     printf("%s%s", p->colours.bold, p->colours.green);
-    print_safe(stdout, lb_event_api(event));
+    print_safe_line(stdout, lb_event_api(event));
     putchar('.');
-    print_safe(stdout, lb_event_name(event));
+    print_safe_line(stdout, lb_event_name(event));
     printf("%s\n", p->colours.off);
     print_title(p, "Metadata");
     print_fact(p, "id", lb_event_id(event));

@@ -64,7 +64,7 @@ static bool walk(completer *c)
         char byte = c->text[at];
         if (byte == '#' || byte == '\0')
             return false;
-        if (byte == '"' || byte == '\'') {
+        if (shell_is_quote(byte)) {
             size_t end = shell_string_end(c->text, c->size, at);
             if (end > c->size) {
                 c->string = at;
@@ -245,12 +245,30 @@ static bool is_given(const completer *c, lb_slice name)
     return false;
 }
 
+/* A name from the bus may be anything; what cannot be typed is not offered. */
+static bool is_word(lb_slice name)
+{
+    for (size_t i = 0; i < name.size; i++)
+        if (!shell_is_word_byte(name.data[i]))
+            return false;
+    return name.size > 0;
+}
+
 static void offer_parameters(completer *c, const lb_value *parameters)
 {
     lb_value_iterator it = lb_value_iterate(lb_value_get(parameters, "properties"));
     while (lb_value_next(&it))
-        if (!is_given(c, (lb_slice){it.name, it.name_size}))
+        if (is_word((lb_slice){it.name, it.name_size}) && !is_given(c, (lb_slice){it.name, it.name_size}))
             offer_joined(c, it.name, "=", "");
+}
+
+/* It stands in quotes as it is. */
+static bool is_plain(lb_slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if ((unsigned char)text.data[i] < ' ' || strchr("\"'\\\177", text.data[i]))
+            return false;
+    return true;
 }
 
 /* A value that a schema names, as it would be typed; strings in the quotes that have been begun. */
@@ -264,7 +282,7 @@ static void offer_value(completer *c, const lb_value *value)
     } else if (text) {
         if (c->string != SIZE_MAX && c->text[c->string] == '\'')
             quote = "'";
-        if (strlen(text) == lb_value_str_size(value) && !strpbrk(text, "\"'\\\n"))
+        if (is_plain((lb_slice){text, lb_value_str_size(value)}))
             offer_joined(c, quote, text, quote);
     } else {
         char *json = lb_value_json(value, NULL);

@@ -2,6 +2,7 @@
  * link this library too, and never edit a line. libedit reads its characters by read_character, so that waiting
  * for a key is waiting in shell_wait as all else. */
 #include "shell.h"
+#include "text.h"
 
 #ifdef LIGHTBUS_EDIT
 #include <dlfcn.h>
@@ -90,24 +91,16 @@ static shell_editor *editor_of(EditLine *el)
 
 enum { CTRL_C = 3 };
 
-static int columns(const char *text, size_t size)
-{
-    wchar_t wide[512];
-    mbstate_t state = {0};
-    size_t count = mbsnrtowcs(wide, &text, size, sizeof wide / sizeof *wide, &state);
-    int width = count == (size_t)-1 ? 0 : wcswidth(wide, count);
-    return width < 0 ? 0 : width;
-}
-
 /* Draws prompt and line anew, over what is there. The rows that they take up to the cursor are those of the new
  * width, since terminals wrap what they show again. */
 static void draw_again(shell_editor *e)
 {
     const LineInfo *line = lib.line(e->el);
-    int before = PROMPT_COLUMNS + columns(line->buffer, (size_t)(line->cursor - line->buffer));
-    int rows = before / shell_width();
+    char *typed = strndup(line->buffer, (size_t)(line->cursor - line->buffer));
+    size_t rows = (PROMPT_COLUMNS + text_columns(typed ? typed : "")) / (size_t)shell_width();
+    free(typed);
     if (rows)
-        printf("\033[%dA", rows);
+        printf("\033[%zuA", rows);
     printf("\r\033[J");
     fflush(stdout);
     lib.resize(e->el);
@@ -183,15 +176,15 @@ static void list(const shell_completion *found, const char *typed)
     size_t hidden = dot && *typed != '"' && *typed != '\'' ? (size_t)(dot - typed) + 1 : 0, widest = 1;
     size_t shown = found->count < MOST_SHOWN ? found->count : MOST_SHOWN;
     for (size_t i = 0; i < shown; i++)
-        if (strlen(found->texts[i]) - hidden > widest)
-            widest = strlen(found->texts[i]) - hidden;
+        if (text_columns(found->texts[i] + hidden) > widest)
+            widest = text_columns(found->texts[i] + hidden);
     size_t columns = (size_t)shell_width() / (widest + 2);
     columns = columns ? columns : 1;
     for (size_t i = 0; i < shown; i++) {
         bool last = i + 1 == shown || (i + 1) % columns == 0;
         fputs(i ? "" : "\n", stdout);
-        print_safe(stdout, found->texts[i] + hidden);
-        printf("%*s", last ? 0 : (int)(widest + 2 - (strlen(found->texts[i]) - hidden)), "");
+        print_safe_line(stdout, found->texts[i] + hidden);
+        printf("%*s", last ? 0 : (int)(widest + 2 - text_columns(found->texts[i] + hidden)), "");
         fputs(last ? "\n" : "", stdout);
     }
     if (shown < found->count)

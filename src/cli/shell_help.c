@@ -7,6 +7,7 @@
 #include "../base/json.h"
 #include "../schema/json_schema.h"
 #include "arguments.h"
+#include "text.h"
 
 static const char about[] =
     "Call an RPC      auth.check_password(username=\"admin\", password=\"secret\")\n"
@@ -27,7 +28,7 @@ static const char about[] =
 static void add_line(const shell *s, const char *label, const char *text)
 {
     printf("  %s%-*s%s", s->colours.dim, *text ? 11 : 0, label, s->colours.off);
-    print_safe(stdout, text);
+    print_safe_line(stdout, text);
     putchar('\n');
 }
 
@@ -80,8 +81,9 @@ static void print_parameter(const shell *s, const lb_value *parameters, const lb
         buffer_literal(&text, "  (may be left out)");
     }
     printf("    %s", s->colours.cyan);
-    print_safe(stdout, it->name);
-    printf("%s%*s", s->colours.off, it->name_size < 16 ? 16 - (int)it->name_size : 1, "");
+    size_t width = text_columns(it->name);
+    print_safe_line(stdout, it->name);
+    printf("%s%*s", s->colours.off, width < 16 ? 16 - (int)width : 1, "");
     print_safe(stdout, buffer_text(&text) ? text.data : "(out of memory)");
     putchar('\n');
     buffer_free(&text);

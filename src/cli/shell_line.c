@@ -30,81 +30,7 @@ typedef struct parser {
 
 static void parse_value(parser *p);
 
-/* ---- Texts ------------------------------------------------------------------------------------------ */
-
-bool shell_is_word_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           (unsigned char)c >= 0x80;
-}
-
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-static bool is_quote(char c) { return c == '"' || c == '\''; }
-
-size_t shell_string_end(const char *text, size_t size, size_t at)
-{
-    char quote = text[at++];
-    while (at < size && text[at] != quote)
-        at += text[at] == '\\' ? 2 : 1;
-    return at < size ? at + 1 : size + 1;
-}
-
-static size_t comment_end(const char *text, size_t size, size_t at)
-{
-    while (at < size && text[at] != '\n')
-        at++;
-    return at;
-}
-
-bool shell_is_open(const char *text, size_t size)
-{
-    size_t depth = 0;
-    for (size_t at = 0; at < size;) {
-        if (is_quote(text[at])) {
-            at = shell_string_end(text, size, at);
-            if (at > size)
-                return true;
-            continue;
-        }
-        if (text[at] == '#') {
-            at = comment_end(text, size, at);
-            continue;
-        }
-        if (text[at] && strchr("([{", text[at]))
-            depth++;
-        else if (text[at] && strchr(")]}", text[at]) && depth)
-            depth--;
-        at++;
-    }
-    return depth > 0;
-}
-
-/* A line break in a string becomes its escape; elsewhere white space, for which comments have to go. */
-char *shell_one_line(const char *text, size_t size)
-{
-    buffer out = {0};
-    for (size_t at = 0; at < size;) {
-        if (text[at] == '#') {
-            at = comment_end(text, size, at);
-            continue;
-        }
-        size_t end = is_quote(text[at]) ? shell_string_end(text, size, at) : at + 1;
-        bool in_string = end > at + 1;
-        for (; at < end && at < size; at++) {
-            if (text[at] != '\n')
-                buffer_char(&out, text[at]);
-            else
-                buffer_str(&out, in_string ? "\\n" : " ");
-        }
-    }
-    while (out.size && strchr(" \t\r", out.data[out.size - 1]))
-        out.size--;
-    if (buffer_text(&out))
-        return out.data;
-    buffer_free(&out);
-    return NULL;
-}
 
 /* ---- Failures --------------------------------------------------------------------------------------- */
 
@@ -161,7 +87,7 @@ static void skip_space(parser *p)
     while (p->at < p->size) {
         char c = p->text[p->at];
         if (c == '#')
-            p->at = comment_end(p->text, p->size, p->at);
+            p->at = shell_comment_end(p->text, p->size, p->at);
         else if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
             p->at++;
         else
@@ -415,7 +341,7 @@ static int64_t index_at(const parser *p, size_t start)
 static void parse_step(parser *p, shell_step *step)
 {
     skip_space(p);
-    if (is_quote(peek(p))) {
+    if (shell_is_quote(peek(p))) {
         buffer key = {0};
         parse_string(p, &key);
         char *copy = key.failed ? NULL : arena_copy(p->memory, key.data ? key.data : "", key.size);
@@ -580,7 +506,7 @@ static void parse_dict(parser *p)
             expected(p, "\",\" or \"}\"");
             return;
         }
-        if (!is_quote(peek(p))) {
+        if (!shell_is_quote(peek(p))) {
             expected(p, "a key in quotes, or \"}\"");
             return;
         }
@@ -603,7 +529,7 @@ static void parse_value(parser *p)
     char c = peek(p);
     if (++p->nesting > MOST_NESTING)
         fail_at(p, p->at, "nested too deeply");
-    else if (is_quote(c))
+    else if (shell_is_quote(c))
         parse_string_value(p);
     else if (is_digit(c) || c == '-' || c == '+' || c == '.')
         parse_number(p);

@@ -48,19 +48,21 @@ extern const char *const shell_words[]; /* help, apis, ...; NULL-terminated */
  * expected, or where the name stands that is not known; LB_NO_MEMORY. */
 lb_status shell_parse(arena *memory, const char *text, size_t size, const shell_scope *scope,
                       shell_statement *statement, size_t *at, lb_error *error);
+/* Takes the steps into a value. LB_MALFORMED names the one that leads nowhere, its place in *at. */
+lb_status shell_walk(const shell_step *steps, const lb_value **value, size_t *at, lb_error *error);
+
+/* ---- shell_text.c: a text that is not parsed yet */
+
+/* What a word may consist of: letters, digits, "_", "-" and what is beyond ASCII. */
+bool shell_is_word_byte(char c);
+bool shell_is_quote(char c);
+/* Where the string that begins with a quote at `at` ends: after its closing quote, or past `size` if it has
+ * none. */
+size_t shell_string_end(const char *text, size_t size, size_t at);
+size_t shell_comment_end(const char *text, size_t size, size_t at); /* at the line break, or `size` */
 /* A bracket or a quote is open, so that the statement goes on in the next line. */
 bool shell_is_open(const char *text, size_t size);
 /* The same statement in one line, for the history: NUL-terminated, for free(); NULL when memory is short. */
 char *shell_one_line(const char *text, size_t size);
-
-/* Takes the steps into a value. LB_MALFORMED names the one that leads nowhere, its place in *at. */
-lb_status shell_walk(const shell_step *steps, const lb_value **value, size_t *at, lb_error *error);
-
-/* What a word may consist of: letters, digits, "_", "-" and what is beyond ASCII. */
-bool shell_is_word_byte(char c);
-/* Where the string that begins with a quote at `at` ends: after its closing quote, or past `size` if it has
- * none.
- */
-size_t shell_string_end(const char *text, size_t size, size_t at);
 
 #endif

@@ -2,7 +2,6 @@
  * and for Ctrl-C at once. Invariant: a statement that fails changes no variable. */
 #include "shell.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -168,13 +167,11 @@ static lb_status print_event(const lb_event *event, void *data)
     listening *l = data;
     if (l->over)
         return LB_OK;
-    errno = 0;
     if (isatty(STDOUT_FILENO))
         event_print_for_people(event, &l->shell->colours);
     else if (!event_print_line(event))
         return LB_RETRY; /* memory is short */
-    if (fflush(stdout) != 0 || ferror(stdout))
-        l->write_error = errno ? errno : EIO;
+    l->write_error = output_flush();
     if (l->left != UINT64_MAX)
         l->left--;
     l->over = l->left == 0 || l->write_error;
@@ -211,7 +208,7 @@ static lb_status listen_until_ctrl_c(const shell *s, lb_bus *bus, const char *na
     if (s->interactive)
         fprintf(stderr, "%sListening to %s. Ctrl-C ends it.%s\n", s->error_colours.dim, name,
                 s->error_colours.off);
-    while (!l->over) {
+    while (!l->over && output_has_reader()) {
         shell_event event = shell_wait(-1, LOOK_MS);
         if (event == SHELL_INTERRUPTED || event == SHELL_ENDED)
             break;
@@ -219,10 +216,7 @@ static lb_status listen_until_ctrl_c(const shell *s, lb_bus *bus, const char *na
     status = lb_stop(bus, -1, error);
     if (s->interactive)
         putchar('\n'); /* after the terminal's "^C" */
-    if (status == LB_OK && l->write_error && l->write_error != EPIPE)
-        status =
-            lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(l->write_error));
-    return status;
+    return status == LB_OK ? output_status(l->write_error, error) : status;
 }
 
 /* listen(since="0", count=3) */
@@ -257,7 +251,7 @@ static void run_listen(shell *s, const shell_statement *statement, const char *n
     lb_close(bus);
     if (status != LB_OK)
         shell_fail(s, &error, SIZE_MAX);
-    s->leaving |= l.write_error != 0;
+    s->leaving |= l.write_error || !output_has_reader();
 }
 
 /* ---- Statements ------------------------------------------------------------------------------------- */

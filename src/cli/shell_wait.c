@@ -58,7 +58,8 @@ void shell_signals_begin(void)
         sigaddset(&block, awaited[i]);
     pthread_sigmask(SIG_BLOCK, &block, &saved.mask_before);
     for (int i = 0; i < AWAITED; i++)
-        sigaction(awaited[i], &action, &saved.before[i]);
+        if (sigaction(awaited[i], NULL, &saved.before[i]) == 0 && saved.before[i].sa_handler != SIG_IGN)
+            sigaction(awaited[i], &action, NULL); /* what is ignored stays so: nohup, or a shell's "&" */
     sigaltstack(&own, &saved.stack_before);
     action.sa_handler = restore_and_die;
     action.sa_flags = (int)(SA_RESETHAND | SA_ONSTACK);

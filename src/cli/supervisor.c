@@ -61,8 +61,8 @@ typedef struct supervisor {
     int count;
     pid_t pid;
     int signals, ready[2]; /* descriptors */
-    sigset_t mask_before;
-    unsigned generation; /* of the program that is to run; 0: none yet */
+    sigset_t child_mask;   /* the signals that are blocked in them */
+    unsigned generation;   /* of the program that is to run; 0: none yet */
     program program;
     char *service, *process; /* names of the workers */
     pid_t builder;           /* 0: none runs */
@@ -80,7 +80,7 @@ typedef struct supervisor {
 
 /* ---- Children --------------------------------------------------------------------------------------- */
 
-/* Returns as fork(). The child ends with the supervisor, and takes signals as before. */
+/* Returns as fork(). The child ends with the supervisor. */
 static pid_t fork_child(const supervisor *s)
 {
     pid_t pid;
@@ -92,19 +92,8 @@ static pid_t fork_child(const supervisor *s)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != s->pid) /* it died before that */
         _exit(CLI_FAILURE);
-    sigprocmask(SIG_SETMASK, &s->mask_before, NULL);
+    sigprocmask(SIG_SETMASK, &s->child_mask, NULL);
     return 0;
-}
-
-/* A terminal signals all of its processes: workers leave that to the supervisor. */
-static void leave_terminal_signals(void)
-{
-    sigset_t terminal;
-
-    sigemptyset(&terminal);
-    sigaddset(&terminal, SIGINT);
-    sigaddset(&terminal, SIGHUP);
-    sigprocmask(SIG_BLOCK, &terminal, NULL);
 }
 
 static const char *keep(const supervisor *s, const char *text)
@@ -117,7 +106,6 @@ static bool become_worker(supervisor *s, const slot *worker, role *r)
     const built *b = &s->program.built;
     char prefix[16];
 
-    leave_terminal_signals();
     s->in->service_name = keep(s, s->service);
     s->in->process_name =
         s->count > 1 ? arena_printf(s->memory, "%s-%d", s->process, worker->number) : keep(s, s->process);
@@ -189,8 +177,11 @@ static void start_build(supervisor *s)
 
     if (pid >= 0)
         setpgid(pid, pid); /* in both; so that its compiler can be ended with it */
-    if (pid == 0)
+    if (pid == 0) {
+        signal(SIGTTOU, SIG_IGN); /* its group is in the background: what the compiler says would stop it */
+        signal(SIGTTIN, SIG_IGN);
         _exit(build_and_report(s->in, ends[1]));
+    }
     close_descriptor(ends[1]);
     if (pid < 0) {
         lb_log(LB_LOG_ERROR, "the bus module could not be looked at: %s; trying again", strerror(errno));
@@ -376,7 +367,7 @@ static void replace(supervisor *s, slot *worker, pid_t pid, bool was_ready, int 
 
     if (was_ready && clock_now() - worker->ready_at > RAN_WELL_MS * CLOCK_MS)
         worker->failures = 0;
-    if (failed_start && s->reload) {
+    if (failed_start && s->reload && worker->generation == s->generation) {
         log_end(worker, pid, status, "; the next change of a file starts another one");
         return;
     }
@@ -555,7 +546,8 @@ static bool has_ended(const supervisor *s)
 
 /* ---- From beginning to end -------------------------------------------------------------------------- */
 
-/* They stay blocked in the supervisor to the end: one signal too many must not change its exit code. */
+/* They stay blocked in the supervisor to the end: one signal too many must not change its exit code. A terminal
+ * signals all of its processes: children leave that to the supervisor, from their first moment on. */
 static bool take_over_signals(supervisor *s)
 {
     struct sigaction hup;
@@ -568,7 +560,9 @@ static bool take_over_signals(supervisor *s)
     if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) /* nohup */
         sigaddset(&ours, SIGHUP);
     signal(SIGCHLD, SIG_DFL);
-    sigprocmask(SIG_BLOCK, &ours, &s->mask_before);
+    sigprocmask(SIG_BLOCK, &ours, &s->child_mask);
+    sigaddset(&s->child_mask, SIGINT);
+    sigaddset(&s->child_mask, SIGHUP);
     s->signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     return s->signals >= 0;
 }
@@ -617,7 +611,6 @@ int supervise(invocation *in, int count, bool reload, arena *memory, role *r)
     lb_error error = {0};
 
     cli_hide_passwords(in, memory);
-    sigprocmask(SIG_SETMASK, NULL, &s.mask_before);
     if (!set_up(&s)) {
         lb_error_set(&error, LB_SYSTEM, "the workers could not be supervised: %s", strerror(errno));
         s.code = failure(in, &error);

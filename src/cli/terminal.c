@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,22 +17,26 @@ colours colours_for(FILE *stream)
     return (colours){"\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m", "\033[36m", "\033[0m"};
 }
 
-/* The bytes at `text` that are a control character but a tab or newline: C0, DEL, or C1 as UTF-8. */
+/* The bytes at `text` that are a control character: C0, DEL, or C1 as UTF-8. */
 static size_t control_size(const unsigned char *text)
 {
-    if ((text[0] < 0x20 && text[0] != '\n' && text[0] != '\t') || text[0] == 0x7f)
+    if (text[0] < 0x20 || text[0] == 0x7f)
         return 1;
     return text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0 ? 2 : 0;
 }
 
-void print_safe(FILE *out, const char *text)
+static void print_harmless(FILE *out, const char *text, const char *allowed)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t control = control_size(at);
+        size_t control = strchr(allowed, *at) ? 0 : control_size(at);
         fputc(control ? '?' : *at, out);
         at += control ? control : 1;
     }
 }
+
+void print_safe(FILE *out, const char *text) { print_harmless(out, text, "\n\t"); }
+
+void print_safe_line(FILE *out, const char *text) { print_harmless(out, text, ""); }
 
 static bool print_json(const lb_value *value)
 {
@@ -56,14 +61,36 @@ int print_result(const invocation *in, const lb_value *value)
     return print_json(value) ? finish_output(in) : failure(in, &error);
 }
 
+bool output_has_reader(void)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO};
+
+    return poll(&output, 1, 0) <= 0 || !(output.revents & POLLERR);
+}
+
+/* What failed before, in the middle of what was printed, has left no errno. */
+int output_flush(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    if (errno)
+        return errno;
+    return output_has_reader() ? EIO : EPIPE;
+}
+
+lb_status output_status(int code, lb_error *error)
+{
+    if (code == 0 || code == EPIPE)
+        return LB_OK;
+    return lb_error_set(error, LB_SYSTEM, "cannot write to standard output: %s", strerror(code));
+}
+
 int finish_output(const invocation *in)
 {
     lb_error error = {0};
 
-    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
-        return CLI_OK;
-    lb_error_set(&error, LB_SYSTEM, "cannot write to standard output: %s", strerror(errno));
-    return failure(in, &error);
+    return output_status(output_flush(), &error) == LB_OK ? CLI_OK : failure(in, &error);
 }
 
 static void cannot_be_written(const invocation *in, const char *path)

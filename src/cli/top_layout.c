@@ -41,12 +41,10 @@ static void format_rate(char *out, double number)
 
 static void format_change(char *out, double number)
 {
-    if (fabs(number) < 0.01) {
-        snprintf(out, NUMBER_SIZE, "0");
-        return;
-    }
-    out[0] = number < 0 ? '-' : '+';
-    format_rate(out + 1, fabs(number));
+    char amount[NUMBER_SIZE];
+    format_rate(amount, fabs(number) < 0.01 ? 0 : fabs(number));
+    const char *sign = strcmp(amount, "0") == 0 ? "" : number < 0 ? "-" : "+";
+    snprintf(out, NUMBER_SIZE, "%s%.*s", sign, NUMBER_SIZE - 2, amount);
 }
 
 static void format_seconds(char *out, double s)

@@ -8,8 +8,8 @@
 
 #include "worker.h"
 
-/* What a medium does not have; deadlines: a call that arrives does not say how long its caller waits. */
-enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_DEADLINES = 4, NO_PASSWORDS = 8 };
+/* What a medium does not have. Deadlines: a call that arrives does not say how long its caller waits. */
+enum { NO_PROCESSES = 1, NO_QUEUE_LIMIT = 2, NO_PASSWORDS = 4, NO_DEADLINES = 8 };
 
 /* A way in which a medium goes away and comes back. What it keeps it has then. */
 typedef struct trouble {

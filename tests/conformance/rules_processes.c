@@ -126,7 +126,7 @@ static void s1_s3_a_worker_that_is_killed_executes_nothing_twice(void **state)
     pid_t second = start_worker(m, "", &roles[1]);
     int64_t start = support_now_ms();
     assert_status(lb_call_end(pending, NULL, &error), LB_TIMEOUT, &error);
-    assert_true(support_now_ms() - start < 1500 + SLACK_MS);
+    assert_true(support_now_ms() - start < 1500 + 2 * SLACK_MS);
     assert_int_equal(call(bus, 2, LB_OK), 3);
     assert_int_equal(s->executed[1], 1);
     lb_close(bus);
@@ -200,7 +200,7 @@ static int call_in_child(void *data)
             return 1;
     fire(bus, 0, 1);
     lb_close(bus);
-    _exit(0); /* what is left of the parent's handle is no leak */
+    return 0;
 }
 
 static void a_handle_goes_on_in_the_child_of_a_fork(void **state)
@@ -211,7 +211,7 @@ static void a_handle_goes_on_in_the_child_of_a_fork(void **state)
     pid_t serving = start_worker(m, "", &r);
     lb_bus *bus = client_open(m->url, 0);
     assert_int_equal(call(bus, 1, LB_OK), 2);
-    pid_t child = child_start(call_in_child, bus);
+    pid_t child = child_start_with_handle(call_in_child, bus);
     for (int n = 100; n < 120; n++)
         assert_int_equal(call(bus, n, LB_OK), n + 1);
     assert_int_equal(child_wait(child, PATIENCE_MS), 0);
@@ -251,7 +251,7 @@ static void a_program_with_an_event_loop_gets_its_results(void **state)
         }
         assert_int_equal(sum, expected);
     }
-    assert_true(support_now_ms() - start < 4000); /* none waited for its timeout */
+    assert_true(support_now_ms() - start < 5000); /* none waited for its timeout */
     lb_close(bus);
     worker_stop(serving);
 }
@@ -290,10 +290,7 @@ static void a_waiting_worker_uses_no_cpu(void **state)
     shared *s = shared_memory(sizeof *s);
     role r = {s, 1};
     pid_t serving = start_worker(m, "", &r);
-    sleep_ms(300);
-    int64_t before = process_cpu_ms(serving);
-    sleep_ms(2000);
-    assert_true(process_cpu_ms(serving) - before <= 50);
+    expect_idle(serving, 2000, 50);
     worker_stop(serving);
 }
 

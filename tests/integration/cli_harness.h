@@ -52,6 +52,17 @@ static inline program *cli_start(const cli *c, const char *setting, const char *
 }
 #define START(c, ...) cli_start((c), NULL, (const char *const[]){__VA_ARGS__, NULL})
 
+/* In a child process: what a service that is a binary of its own runs. */
+static inline int cli_own_main(cli *c, char **argv, lb_setup_fn setup)
+{
+    int argc = 0;
+
+    while (argv[argc])
+        argc++;
+    putenv(c->url);
+    return lb_main(argc, argv, setup);
+}
+
 static inline void assert_contains(const char *text, const char *part)
 {
     if (!text || !strstr(text, part))
@@ -73,6 +84,34 @@ static inline void cli_ends(program *p, int code, const char *part)
     program_free(p);
 }
 #define RUN(c, code, part, ...) cli_ends(START((c), __VA_ARGS__), (code), (part))
+
+/* Checks that it ends well, and what it printed, exactly. */
+static inline void cli_prints(program *p, const char *text)
+{
+    int code = program_wait(p, DEADLINE_MS);
+
+    if (code != 0)
+        fail_msg("exit code %d; its output: %s", code, p->text);
+    assert_string_equal(p->text, text);
+    program_free(p);
+}
+
+/* Checks that the list of processes does not show that text (S33). */
+static inline void cli_hides(pid_t pid, const char *text)
+{
+    char path[64], line[4096] = "";
+    FILE *file;
+    size_t size;
+
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    size = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    assert_true(size > 0);
+    for (const char *word = line; word < line + size; word += strlen(word) + 1)
+        assert_null(strstr(word, text));
+}
 
 /* Starts the service in tests/integration/cli_service, and waits until it is ready. */
 static inline program *cli_service(const cli *c)

@@ -24,14 +24,7 @@ static int close_all(void **state)
     return 0;
 }
 
-/* What the program printed, exactly. */
-static void prints(program *p, const char *text)
-{
-    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
-    assert_string_equal(p->text, text);
-    program_free(p);
-}
-#define PRINTS(text, ...) prints(START(&c, __VA_ARGS__), (text))
+#define PRINTS(text, ...) cli_prints(START(&c, __VA_ARGS__), (text))
 
 /* ---- call ------------------------------------------------------------------------------------------- */
 
@@ -63,8 +56,8 @@ static void unknown_names_suggest_others(void **state)
     RUN(&c, 1, "no API \"shop\" is on the bus; there", "call", "shop.sell");
     RUN(&c, 1, "the API \"test.talk\" has no procedure \"ad\"; did you mean \"add\"?\n", "call", "test.talk.ad",
         "a=1");
-    RUN(&c, 1, "has no procedure \"said\"", "call", "test.talk.said", "text=x");
-    RUN(&c, 1, "has no event \"add\"", "fire", "test.talk.add", "a=1");
+    RUN(&c, 1, "has no procedure \"said\"; it is an event\n", "call", "test.talk.said", "text=x");
+    RUN(&c, 1, "has no event \"add\"; it is a procedure\n", "fire", "test.talk.add", "a=1");
 }
 
 static int64_t commands_processed(void) /* of the kind that sends a call or an event */
@@ -110,6 +103,16 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "--log-level: expected debug, info, warning, error or critical, got \"exception\"\n", "call",
         "--log-level", "exception", "test.talk.add"); /* as the help of Python's program has it */
     RUN(&c, 2, "Usage: lightbus COMMAND [FLAGS] [ARGUMENTS]\n", NULL);
+    RUN(&c, 2, "unknown flag \"-url\"; did you mean \"--url\"?", "call", "-url", "local:", "test.talk.add");
+    RUN(&c, 2, "unknown command \"lsten\"; did you mean \"listen\"?", "help", "lsten");
+    RUN(&c, 0, "Usage: lightbus listen [FLAGS] API.EVENT ...", "help", "listen");
+    RUN(&c, 0, "Usage: lightbus COMMAND", "help");
+    RUN(&c, 2, "lightbus listen: expected \"api.name\", got \"nonsense\"\nTry ", "listen", "nonsense");
+    RUN(&c, 2, "lightbus listen: --since: expected \"$\"", "listen", "test.talk.said", "--since", "yesterday");
+    RUN(&c, 2, "lightbus listen: --since: expected \"$\"", "listen", "test.talk.said", "--since", "yesterday",
+        "--url", "local:nobody-is-here");
+    RUN(&c, 2, "no page \"x\"; there is one for each command, and lightbus.yaml\n", "man", "x");
+    RUN(&c, 2, "expected info, compact or remove, got \"ifno\"; did you mean \"info\"?", "local", "ifno");
     RUN(&c, 2, "--count: expected a whole number above 0", "listen", "test.talk.said", "--count", "-1");
     RUN(&c, 2, "expected API.EVENT ...", "listen");
     RUN(&c, 2, "unexpected argument \"x\"", "version", "x");
@@ -197,7 +200,6 @@ static void the_past_can_be_heard(void **state)
     program_expect(p, "in the past", DEADLINE_MS);
     child_kill(p->pid, SIGINT);
     cli_ends(p, 0, "in the past");
-    RUN(&c, 1, "lightbus listen: error: ", "listen", "test.talk.said", "--since", "yesterday");
 }
 
 static void it_leaves_no_group_behind(void **state)
@@ -222,10 +224,9 @@ static void names_that_nobody_fires_are_pointed_out(void **state)
     child_kill(p->pid, SIGTERM);
     assert_int_equal(program_wait(p, DEADLINE_MS), 0);
     program_free(p);
-    RUN(&c, 1, "lightbus listen: error: ", "listen", "nonsense");
 }
 
-/* Starts `listen test.talk.said` with its stdout in a pipe whose read end is closed, or in a file. */
+/* Starts `listen test.talk.said` with its stdout in a pipe or in a file. */
 static pid_t listen_into(int output)
 {
     pid_t pid = fork();
@@ -250,10 +251,9 @@ static void a_reader_that_goes_away_ends_it_quietly(void **state)
 
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid = listen_into(ends[1]);
-    close(ends[0]);
     close(ends[1]);
     wait_until(groups() > before, DEADLINE_MS);
-    RUN(&c, 0, NULL, "fire", "test.talk.said", "text=x");
+    close(ends[0]); /* and no event comes that would find it out */
     assert_int_equal(child_wait(pid, DEADLINE_MS), 0);
     assert_int_equal(groups(), before);
 }

@@ -94,7 +94,7 @@ static void a_script_for_each_shell(void **state)
     RUN(&c, 0, "complete -F _lightbus 'lightbus'", "completion", "bash");
     RUN(&c, 0, "#compdef lightbus", "completion", "zsh");
     RUN(&c, 0, "complete -c 'lightbus'", "completion", "fish");
-    RUN(&c, 2, "expected bash, zsh or fish, not \"bahs\"; did you mean \"bash\"?", "completion", "bahs");
+    RUN(&c, 2, "expected bash, zsh or fish, got \"bahs\"; did you mean \"bash\"?", "completion", "bahs");
     RUN(&c, 2, "expected bash, zsh or fish, or --out alone\n", "completion");
     RUN(&c, 2, "expected bash, zsh or fish, or --out alone\n", "completion", "bash", "zsh");
     RUN(&c, 2, "unknown flag \"--url\"", "completion", "bash", "--url", "x");

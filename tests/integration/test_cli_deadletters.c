@@ -1,14 +1,12 @@
 /* lightbus deadletters: what is listed and shown, what is done, what is refused; in a pipe and on a terminal
  * (S13). The letters are put on the server by hand, some as nobody would make them (S32). */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 #include "terminal.h"
 #include "worker.h"
 
 #include <lightbus.h>
 
 #define STREAM "shop.*:stream"
-
-static cli c;
 
 /* ---- What lies there -------------------------------------------------------------------------------- */
 
@@ -53,20 +51,6 @@ static int fill(void **state)
     bury("1700000000001-0", "1-0", "ordered", "1", "mail-w", "no address");
     bury("1700000000002-0", "2-0", "paid", "2", "stock-w", "out of stock");
     bury("1700000000003-0", "3-0", "ordered", "3", "mail-w", "the mail server is down");
-    return 0;
-}
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
     return 0;
 }
 
@@ -350,7 +334,7 @@ static void wrong_usage_is_told(void **state)
 {
     (void)state;
     LETTERS(2, "expected list, show, replay or purge", "--all");
-    LETTERS(2, "expected list, show, replay or purge, not \"lst\"; did you mean \"list\"?", "lst");
+    LETTERS(2, "expected list, show, replay or purge, got \"lst\"; did you mean \"list\"?", "lst");
     LETTERS(2, "show: expected the ids of dead letters\n", "show");
     LETTERS(2, "replay: expected the ids of dead letters, or --all", "replay");
     LETTERS(2, "purge: give ids or --all, not both", "purge", "--all", "1-0");

@@ -1,26 +1,10 @@
 /* lightbus doctor: what is found on this side, and how all of it is shown. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static cli c;
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
-}
 
 /* On a server that would keep everything. */
 static int make_healthy(void **state)

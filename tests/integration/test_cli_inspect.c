@@ -1,10 +1,8 @@
 /* lightbus inspect: what is stored, filtered, in all formats, followed, on a terminal and in a pipe. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 #include "terminal.h"
 
 #include <poll.h>
-
-static cli c;
 
 /* ---- What is stored --------------------------------------------------------------------------------- */
 
@@ -33,20 +31,6 @@ static void store(const char *native_id, const char *api, const char *event, con
                                 event, "version", version, field, json, NULL));
 }
 
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
-}
-
 static int fill(void **state)
 {
     (void)state;
@@ -67,16 +51,7 @@ static int fill(void **state)
 
 /* ---- Running ---------------------------------------------------------------------------------------- */
 
-/* What the program printed, exactly. */
-static void prints(program *p, const char *text)
-{
-    int code = program_wait(p, DEADLINE_MS);
-    if (code != 0)
-        fail_msg("exit code %d: %s", code, p->text);
-    assert_string_equal(p->text, text);
-    program_free(p);
-}
-#define PRINTS(text, ...) prints(START(&c, "inspect", __VA_ARGS__), (text))
+#define PRINTS(text, ...) cli_prints(START(&c, "inspect", __VA_ARGS__), (text))
 
 /* The last digits of the native ids that it printed, in order. */
 static void shows(program *p, const char *digits)
@@ -233,6 +208,14 @@ static void unknown_apis(void **state)
     RUN(&c, 1, "no API \"stock*\" is on the bus; there are: ", "inspect", "--api", "stock*");
     lb_value_free(redis_command(c.redis, "FLUSHALL", NULL));
     RUN(&c, 1, "no API is on the bus; --api NAME", "inspect");
+    publish("single", EVENT("placed", USERNAME));
+    RUN(&c, 1, "no API \"stock\" is on the bus; there is: single\n", "inspect", "--api", "stock");
+    for (int i = 0; i < 30; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "long.name.of.an.api.number%d", i);
+        publish(name, EVENT("placed", USERNAME));
+    }
+    RUN(&c, 1, ", ...\n", "inspect", "--api", "stock");
 }
 
 /* ---- Formats ---------------------------------------------------------------------------------------- */
@@ -347,7 +330,7 @@ static void shows_what_was_kept_when_the_bus_has_lost_it(void **state)
     RUN(&own, 0, "\"casting\":{\"username\":{\"type\":\"str\",\"value\":\"adam\"}", "inspect", "-c", "-j",
         "username=adam", "-C");
     RUN(&own, 0, "\"validation\":\"auth.login: ", "inspect", "-c", "-n", "1700000000004-0", "-d");
-    RUN(&own, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
+    RUN(&own, 2, "--from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "-c", "--from",
         "noon");
     RUN(&own, 1, "no API \"nobody\" is on the bus", "inspect", "-c", "-a", "nobody");
     RUN(&own, 1, "nothing is kept of this bus", "inspect", "-c", "--url", "redis://127.0.0.1:1/0");
@@ -427,9 +410,11 @@ static void wrong_usage(void **state)
     RUN(&c, 2, "give --native-id or --from and --to", "inspect", "-n", "1-0", "--from", "1-0");
     RUN(&c, 2, "--from: \"$\" (now) is for --follow", "inspect", "--from", "$");
     RUN(&c, 2, "unknown flag \"--oldest\"", "inspect", "--oldest");
-    RUN(&c, 1, "from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "--from", "noon");
-    RUN(&c, 1, "from: expected a native id", "inspect", "-n", "noon");
-    RUN(&c, 1, "expected letters, digits and \"_\"", "inspect", "-e", "a-b");
+    RUN(&c, 2, "inspect: --from: expected a native id or a time as ISO 8601, not \"noon\"", "inspect", "--from",
+        "noon");
+    RUN(&c, 2, "inspect: --to: expected a native id", "inspect", "--to", "noon");
+    RUN(&c, 2, "inspect: --native-id: expected a native id", "inspect", "-n", "noon");
+    RUN(&c, 2, "expected letters, digits and \"_\"", "inspect", "-e", "a-b");
     RUN(&c, 1, "lightbus inspect: error: ", "inspect", "--url", "redis://127.0.0.1:1/0");
     RUN(&c, 0, "Usage: lightbus inspect [FLAGS]\n", "inspect", "--help");
 }
@@ -556,7 +541,7 @@ static void a_terminal_has_colours(void **state)
     t = ON_TERMINAL("NO_COLOR=1", 80, "-e", "user_left", "-F", "human");
     terminal_wait_output(t, "    time          2023-11-14T22:13:20.003Z\r\n", DEADLINE_MS);
     assert_contains(terminal_output(t), "auth.user_left\r\n");
-    assert_null(strchr(terminal_output(t), '\033'));
+    assert_null(strstr(terminal_output(t), "\033[0m")); /* progress, if it took long, was cleared by \033[K */
     terminal_close(t);
 }
 
@@ -581,10 +566,13 @@ static void progress_is_shown_and_cleared(void **state)
 {
     (void)state;
     const int columns[] = {80, 200};
-    lb_value_free(redis_command(c.redis, "EVAL",
-                                "for n = 1, 300000 do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
-                                "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
-                                "1", "auth.*:stream", NULL));
+    char count[16]; /* which take longer to read than progress stays away: 100 ms */
+    snprintf(count, sizeof count, "%d", support_scaled(300000));
+    lb_value_free(
+        redis_command(c.redis, "EVAL",
+                      "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
+                      "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
+                      "1", "auth.*:stream", count, NULL));
     for (int i = 0; i < 2; i++) {
         terminal *t = ON_TERMINAL(NULL, columns[i], "-j", "username=adam");
         terminal_wait_output(t, "}\r\n", DEADLINE_MS);
@@ -633,6 +621,20 @@ static void ctrl_c_ends_following(void **state)
     }
 }
 
+/* S32: a name from the bus cannot look like another event; what is wide takes its columns. */
+static void names_are_one_line(void **state)
+{
+    (void)state;
+    store("1700000000015-0", "auth", "login", "1", ":a\nauth.user_left\n  Data\n    b", "1");
+    store("1700000000016-0", "auth", "login", "1", ":\xe6\xbc\xa2\xe5\xad\x97", "1");
+    PRINTS("auth.login\n  Metadata\n    id            id-1700000000015-0\n    version       1\n  Data\n"
+           "    a?auth.user_left?  Data?    b 1\n"
+           "  Extra\n    native id     1700000000015-0\n    time          2023-11-14T22:13:20.015Z\n\n",
+           "-n", "1700000000015-0", "-F", "human");
+    RUN(&c, 0, "  Data\n    \xe6\xbc\xa2\xe5\xad\x97          1\n", "inspect", "-n", "1700000000016-0", "-F",
+        "human");
+}
+
 /* A value longer than a line goes on in the next one, whole. */
 static void long_values_are_shown_whole(void **state)
 {
@@ -661,6 +663,18 @@ static void a_reader_that_goes_away_ends_it_quietly(void **state)
                                 "for n = 1, 20000 do redis.call('XADD', KEYS[1], '*', 'id', 'id', 'api_name', "
                                 "'auth', 'event_name', 'login', 'version', '1', ':username', '\"u\"') end",
                                 "1", "auth.*:stream", NULL));
+    program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
+                               (const char *const[]){c.url, NULL}, c.folder);
+    cli_ends(p, 0, "}\n0\n");
+}
+
+/* It need not wait for an event to find it out. */
+static void following_ends_with_its_reader(void **state)
+{
+    (void)state;
+    char command[400];
+    snprintf(command, sizeof command, "'%s' inspect --follow | head -n 1; echo \"${PIPESTATUS[0]}\"",
+             LIGHTBUS_PROGRAM);
     program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
                                (const char *const[]){c.url, NULL}, c.folder);
     cli_ends(p, 0, "}\n0\n");
@@ -699,8 +713,10 @@ int main(void)
         TEST(control_characters_are_shown_as_such),
         TEST(progress_is_shown_and_cleared),
         TEST(ctrl_c_ends_following),
+        TEST(names_are_one_line),
         TEST(long_values_are_shown_whole),
         TEST(a_reader_that_goes_away_ends_it_quietly),
+        TEST(following_ends_with_its_reader),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

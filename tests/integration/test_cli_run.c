@@ -103,6 +103,10 @@ static void cflags_and_cc_are_heeded(void **state)
     program_expect(p, "API defined", DEADLINE_MS);
     program_expect(p, "Ready.", DEADLINE_MS);
     cli_stop(p);
+    write_file(c.folder, "bus.c", MODULE("anew"));
+    p = cli_start(&c, "CC= ", words); /* as if it were not set */
+    program_expect(p, "Ready.", DEADLINE_MS);
+    cli_stop(p);
     p = cli_start(&c, "CC=no-such-compiler", words);
     cli_ends(p, 1, "cannot run \"no-such-compiler\"");
 }
@@ -211,6 +215,9 @@ static void a_cache_that_others_can_enter_is_refused(void **state)
     assert_int_equal(chmod(path, 0755), 0);
     write_file(c.folder, "bus.c", MODULE("shop"));
     RUN(&c, 1, "is open to others; expected mode 0700", "run");
+    snprintf(path, sizeof path, "rm -r '%s/cache/lightbus' && ln -s . '%s/cache/lightbus'", c.folder, c.folder);
+    assert_int_equal(system(path), 0);
+    RUN(&c, 1, "is a symbolic link; expected a folder", "run");
 }
 
 /* ---- Serving ---------------------------------------------------------------------------------------- */
@@ -326,16 +333,7 @@ static lb_status own_setup(lb_bus *bus, lb_error *error)
     return lb_register(bus, &api, NULL, error);
 }
 
-static int own_main(void *data)
-{
-    char **argv = data;
-    int argc = 0;
-
-    while (argv[argc])
-        argc++;
-    putenv(c.url);
-    return lb_main(argc, argv, own_setup);
-}
+static int own_main(void *argv) { return cli_own_main(&c, argv, own_setup); }
 
 static void a_binary_of_its_own_serves(void **state)
 {

@@ -391,22 +391,6 @@ static void a_crash_brings_back_what_ran_before(void **state)
 
 /* ---- Other modules ---------------------------------------------------------------------------------- */
 
-static void assert_no_argument_holds(pid_t pid, const char *text)
-{
-    char path[64], line[4096];
-    FILE *file;
-    size_t size;
-
-    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    size = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
-    line[size] = '\0';
-    for (const char *word = line; word < line + size; word += strlen(word) + 1)
-        assert_null(strstr(word, text));
-}
-
 static void s33_no_process_shows_the_password(void **state)
 {
     (void)state;
@@ -427,9 +411,9 @@ static void s33_no_process_shows_the_password(void **state)
     program_expect(p, "[1] Ready.", DEADLINE_MS);
     program_expect(p, "[2] Ready.", DEADLINE_MS);
     find_workers(workers, 2, 0);
-    assert_no_argument_holds(p->pid, "s3cret");
-    assert_no_argument_holds(workers[0].pid, "s3cret");
-    assert_no_argument_holds(workers[1].pid, "s3cret");
+    cli_hides(p->pid, "s3cret");
+    cli_hides(workers[0].pid, "s3cret");
+    cli_hides(workers[1].pid, "s3cret");
     kill(workers[0].pid, SIGKILL);
     program_expect_times(p, "Ready.", 3, DEADLINE_MS); /* until then, a call could be the dead one's */
     find_workers(workers, 2, workers[0].pid);          /* the new one knows the password, too */
@@ -455,16 +439,7 @@ static lb_status own_setup(lb_bus *bus, lb_error *error)
     return lb_register(bus, &api, NULL, error);
 }
 
-static int own_main(void *data)
-{
-    char **argv = data;
-    int argc = 0;
-
-    while (argv[argc])
-        argc++;
-    putenv(c.url);
-    return lb_main(argc, argv, own_setup);
-}
+static int own_main(void *argv) { return cli_own_main(&c, argv, own_setup); }
 
 static void a_binary_of_its_own_has_workers(void **state)
 {

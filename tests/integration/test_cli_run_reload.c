@@ -1,5 +1,6 @@
 /* lightbus run --reload: what is saved is served; what does not compile is not. */
 #include "run_harness.h"
+#include "terminal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -412,6 +413,55 @@ static void one_that_fails_keeps_the_others(void **state)
     cli_stop(p);
 }
 
+/* A worker of the former program that does not start holds up nobody. Here the second one fails while the first
+ * one, of the new program, is starting. */
+static void one_of_the_former_that_fails_is_replaced(void **state)
+{
+    (void)state;
+    program *p;
+
+    write_service(1, "if (strstr(lb_process_name(bus), \"-2\")) { leave_mark(\"waiting\"); "
+                     "while (access(\"fail\", F_OK)) usleep(2000); return LB_FAILED; }");
+    p = START(&c, "run", "--reload", "--processes", "2", "-p", "web");
+    program_expect(p, "[1] Ready.", DEADLINE_MS);
+    wait_until(file_exists("waiting"), DEADLINE_MS);
+    write_service(2, "if (strstr(lb_process_name(bus), \"-1\")) { leave_mark(\"fail\"); "
+                     "while (access(\"go\", F_OK)) usleep(2000); }");
+    program_expect(p, "worker 2 (pid ", DEADLINE_MS);
+    write_file(c.folder, "go", "");
+    program_expect(p, "[2] Ready.", DEADLINE_MS);
+    program_expect_times(p, "[1] Ready.", 2, DEADLINE_MS);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(ask_version(), 2);
+    cli_stop(p);
+}
+
+/* "stty tostop" stops processes in the background that write to the terminal, and the compiler is there. (An
+ * interactive shell gives programs the signals as they should be.) */
+static void the_compiler_may_write_to_the_terminal(void **state)
+{
+    char command[300];
+    terminal *t;
+
+    (void)state;
+    write_service(1, "");
+    snprintf(command, sizeof command, "stty tostop; '%s' run --reload", LIGHTBUS_PROGRAM);
+    t = terminal_open(80, 24, (const char *const[]){"bash", "--norc", "-i", NULL},
+                      (const char *const[]){c.url, c.cache, c.home, "PS1=$ ", NULL}, c.folder);
+    terminal_wait_last_line(t, "$", DEADLINE_MS);
+    terminal_line(t, command);
+    terminal_wait_for(t, "Ready.", DEADLINE_MS);
+    write_file(c.folder, "bus.c", "#error it is broken\n");
+    terminal_wait_for(t, "it is broken", DEADLINE_MS);
+    terminal_wait_for(t, "what runs goes on as it is", DEADLINE_MS);
+    write_service(2, "");
+    wait_for_version(2);
+    terminal_key(t, "C-c");
+    terminal_wait_for(t, "Lightbus has stopped.", DEADLINE_MS);
+    terminal_wait_last_line(t, "$", DEADLINE_MS);
+    terminal_close(t);
+}
+
 static void it_ends_while_it_compiles(void **state)
 {
     (void)state;
@@ -454,6 +504,8 @@ int main(void)
         service_test(a_shared_object_is_watched),
         service_test(all_workers_are_replaced),
         service_test(one_that_fails_keeps_the_others),
+        service_test(one_of_the_former_that_fails_is_replaced),
+        service_test(the_compiler_may_write_to_the_terminal),
         service_test(it_ends_while_it_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,23 +1,8 @@
 /* lightbus dumpschema, schema check and run --schema. */
-#include "cli_harness.h"
+#include "cli_fixture.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
-
-static cli c;
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
-}
 
 #define SERVICE(signature)                                                                                     \
     "#include <lightbus.h>\n"                                                                                  \
@@ -93,6 +78,40 @@ static void an_api_that_has_gone(void **state)
         in_folder("one.json"));
 }
 
+static void s33_the_password_of_a_bus_is_hidden(void **state)
+{
+    const char *const words[] = {"schema", "check", NULL, "slow.c", NULL};
+    const char *argv[5];
+    redis_server *redis = redis_server_start((const char *[]){"--requirepass", "s3cret", NULL});
+    char url[200];
+    program *p;
+
+    (void)state;
+    memcpy(argv, words, sizeof words);
+    snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%d/0", redis->port);
+    argv[2] = url;
+    write_file(c.folder, "slow.c", "");
+    write_file(c.folder, "cc.sh", "#!/bin/sh\necho compiling >&2; while kill -0 $PPID; do sleep 0.1; done\n");
+    assert_int_equal(chmod(in_folder("cc.sh"), 0700), 0);
+    p = cli_start(&c, "CC=./cc.sh", argv);
+    program_expect(p, "compiling", DEADLINE_MS); /* the new side, after the old one */
+    cli_hides(p->pid, "s3cret");
+    program_free(p);
+    redis_server_stop(redis);
+}
+
+/* A local bus is named without slashes, too. */
+static void a_local_bus_is_a_side(void **state)
+{
+    char setting[200];
+    const char *const words[] = {"schema", "check", "local:here", "good.json", NULL};
+
+    (void)state;
+    write_file(c.folder, "good.json", "{}");
+    snprintf(setting, sizeof setting, "XDG_RUNTIME_DIR=%s", c.folder);
+    cli_ends(cli_start(&c, setting, words), 0, "No API of the new side is known on the old one.\n");
+}
+
 static void what_cannot_be_compared_is_wrong_usage(void **state)
 {
     (void)state;
@@ -130,6 +149,8 @@ int main(void)
         cmocka_unit_test(dump_to_stdout_to_a_file_and_to_a_folder),
         cmocka_unit_test(check_says_what_breaks),
         cmocka_unit_test(an_api_that_has_gone),
+        cmocka_unit_test(s33_the_password_of_a_bus_is_hidden),
+        cmocka_unit_test(a_local_bus_is_a_side),
         cmocka_unit_test(what_cannot_be_compared_is_wrong_usage),
         cmocka_unit_test(run_takes_schemas_and_does_not_publish_them),
     };

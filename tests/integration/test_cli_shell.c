@@ -293,6 +293,58 @@ static void a_reader_that_goes_away_ends_it(void **state)
     program_free(p);
 }
 
+/* Nor does it listen on, for events that may never come. */
+static void listening_ends_with_its_reader(void **state)
+{
+    shell_fixture *f = *state;
+    char command[512];
+    LINE(f, 0, "", "auth.user_registered.fire(username='x', email='y')");
+    snprintf(command, sizeof command,
+             "'%s' shell -c 'auth.listen(since=\"0\")' | head -n 1; echo \"${PIPESTATUS[0]}\"",
+             LIGHTBUS_PROGRAM);
+    program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
+                               (const char *const[]){f->url_setting, NULL}, f->folder);
+    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+    assert_contains(p->text, "\"email\":\"y\"}}\n0\n");
+    program_free(p);
+}
+
+/* Each of these is told with its reason, not with that of something else. */
+static void a_full_disk_is_a_failure(void **state)
+{
+    static const char *const lines[] = {"[1, 2]", "apis", "help", "auth.listen(since=\"0\")"};
+    shell_fixture *f = *state;
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    LINE(f, 0, "", "auth.user_registered.fire(username='x', email='y')");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char command[512];
+        snprintf(command, sizeof command, "'%s' shell -c '%s' >/dev/full", LIGHTBUS_PROGRAM, lines[i]);
+        program *p = program_start((const char *const[]){"bash", "-c", command, NULL},
+                                   (const char *const[]){f->url_setting, NULL}, f->folder);
+        assert_int_equal(program_wait(p, DEADLINE_MS), 1);
+        assert_contains(p->text, "error: cannot write to standard output: ");
+        assert_null(strstr(p->text, "ioctl"));
+        program_free(p);
+    }
+}
+
+/* As for any program: what was ignored at its start is ignored. */
+static void nohup_is_heeded(void **state)
+{
+    shell_fixture *f = *state;
+    program *p = program_start((const char *const[]){"nohup", LIGHTBUS_PROGRAM, "shell", "-c",
+                                                     "auth.user_registered.listen(since=\"0\", count=2)", NULL},
+                               (const char *const[]){f->url_setting, NULL}, f->folder);
+    LINE(f, 0, "", "auth.user_registered.fire(username='x', email='y')");
+    program_expect(p, "\"email\":\"y\"}}\n", DEADLINE_MS);
+    child_kill(p->pid, SIGHUP);
+    LINE(f, 0, "", "auth.user_registered.fire(username='x', email='z')");
+    program_expect(p, "\"email\":\"z\"}}\n", DEADLINE_MS);
+    assert_int_equal(program_wait(p, DEADLINE_MS), 0);
+    program_free(p);
+}
+
 #define ON_BOTH(f)                                                                                             \
     {#f " (local)", f, local_setup, close_fixture, NULL}, { #f " (redis)", f, redis_setup, close_fixture, NULL }
 #define ON_LOCAL(f) cmocka_unit_test_setup_teardown(f, local_setup, close_fixture)
@@ -315,6 +367,9 @@ int main(void)
         ON_LOCAL(wrong_usage),
         cmocka_unit_test(a_password_in_the_url),
         ON_LOCAL(a_reader_that_goes_away_ends_it),
+        ON_LOCAL(listening_ends_with_its_reader),
+        ON_LOCAL(a_full_disk_is_a_failure),
+        ON_LOCAL(nohup_is_heeded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * program ends soon with exit code 1 and one line that names the place, and nothing of it has reached the bus.
  */
 #include "base/buffer.h"
-#include "cli_harness.h"
+#include "cli_fixture.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static cli c;
 
 /* `call` and `run` with this configuration: exit code 1, one line with `part`, nothing on the bus. */
 static void refused(const char *config, const char *part)
@@ -401,20 +399,6 @@ static void bus_modules_that_are_none(void **state)
     RUN(&c, 1, "the file has been cut short", "run", "--bus", "bus.so");
     RUN(&c, 1, "it is no file", "run", "--bus", "fifo.so");
     RUN(&c, 1, "does not define lb_setup", "run", "--bus", "none.so");
-}
-
-static int open_all(void **state)
-{
-    (void)state;
-    cli_open(&c);
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    cli_close(&c);
-    return 0;
 }
 
 int main(void)

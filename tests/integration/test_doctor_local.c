@@ -252,28 +252,17 @@ static void a_look_does_not_make_the_folder_durable(void **state)
 
 /* ---- Processes -------------------------------------------------------------------------------------- */
 
-static bool is_stopped(pid_t pid)
-{
-    char path[40], text[200] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY);
-    bool stopped = fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strstr(text, ") T ");
-    if (fd >= 0)
-        close(fd);
-    return stopped;
-}
-
 static void a_stopped_process_is_told(void **state)
 {
     const char *url = url_of(state, "");
     char command[40];
     pid_t pid = worker_start(&(worker){.url = url, .setup = serve});
     child_kill(pid, SIGSTOP);
-    wait_until(is_stopped(pid), PATIENCE_MS);
+    wait_until(child_is_stopped(pid), PATIENCE_MS);
     snprintf(command, sizeof command, "kill -CONT %d", (int)pid);
     expect(url, LB_FINDING_WARNING, "processes", "is stopped", command);
     child_kill(pid, SIGCONT);
-    wait_until(!is_stopped(pid), PATIENCE_MS);
+    wait_until(!child_is_stopped(pid), PATIENCE_MS);
     expect(url, LB_FINDING_OK, "processes", "1 beside this one", NULL);
     worker_stop(pid);
 }
@@ -297,7 +286,7 @@ static void a_writer_that_is_stopped_is_told(void **state)
     snprintf(url, sizeof url, "%s", url_of(state, ""));
     make_bus(url);
     pid_t pid = child_start(hold_and_stop, url);
-    wait_until(is_stopped(pid), PATIENCE_MS);
+    wait_until(child_is_stopped(pid), PATIENCE_MS);
     expect(url, LB_FINDING_WARNING, "processes", "what it locks is locked", "kill -9");
     child_kill(pid, SIGKILL);
     child_wait(pid, PATIENCE_MS);
@@ -310,7 +299,7 @@ static void views_of_killed_processes_are_noted(void **state)
               worker_start(&(worker){.url = url, .setup = serve}), /* keeps the file open, and cleans nothing */
         killed = worker_start(&(worker){.url = url, .process = "p2", .setup = serve});
     child_kill(stopped, SIGSTOP);
-    wait_until(is_stopped(stopped), PATIENCE_MS);
+    wait_until(child_is_stopped(stopped), PATIENCE_MS);
     worker_crash(killed);
     expect(url, LB_FINDING_NOTE, "processes", "of killed processes", NULL);
     child_kill(stopped, SIGCONT);

@@ -491,7 +491,7 @@ static void every_call_has_one_end(void **state)
     lb_error error = {0};
     hook(s->client, LB_HOOK_AFTER_RPC_CALL, observe, s);
     start(s);
-    const lb_call_options asynchronous = {.callback = on_answer, .data = s}, hasty = {.timeout_ms = 50};
+    const lb_call_options asynchronous = {.callback = on_answer, .data = s}, hasty = {.timeout_ms = 1000};
     assert_non_null(lb_call_begin(s->client, "calc.add", LB_ARGS(LB("a", 1)), &asynchronous, &error));
     assert_sum(s, 2, 2, 4);
     wait_until((lb_flush(s->client, &error), lb_call(s->client, "calc.add", LB_ARGS(LB("a", 9)), NULL, &error),

@@ -59,7 +59,7 @@ static lb_bus *open_bus(const stage *s, const char *service, const char *process
                                         .process_name = process,
                                         .config = config,
                                         .rpc_timeout_ms = 3000,
-                                        .event_fire_timeout_ms = 300},
+                                        .event_fire_timeout_ms = 2000},
                           &error);
     if (!bus)
         fail_msg("%s", error.message);

@@ -157,9 +157,7 @@ static void s30_an_idle_worker_uses_next_to_no_time(void **state)
     redis_server *server = *state;
     rig r = rig_start(server->url, server->url);
     expect_works(&r, 5000);
-    int64_t cpu = process_cpu_ms(r.worker);
-    sleep_ms(2000);
-    assert_in_range(process_cpu_ms(r.worker) - cpu, 0, 60);
+    expect_idle(r.worker, 2000, 60);
     rig_stop(&r);
 }
 
@@ -178,9 +176,9 @@ static void s31_half_open_connections_are_given_up(void **state)
     lb_bus *other = jobs_open(server->url);
     assert_ok(lb_fire(other, "jobs.started", LB_NO_ARGS, &error), &error);
     while (call_once(other, 500, &error) != LB_OK)
-        assert_in_range(support_now_ms() - begin, 0, 10000);
-    wait_until(shared_get(&r.s->events) > events, 10000);
-    assert_in_range(support_now_ms() - begin, 0, 12000);
+        assert_in_range(support_now_ms() - begin, 0, 10000 + 2 * SLACK_MS);
+    wait_until(shared_get(&r.s->events) > events, PATIENCE_MS);
+    assert_in_range(support_now_ms() - begin, 0, 12000 + 2 * SLACK_MS);
     expect_works(&r, 10000); /* the client's connections were frozen as well */
     rig_stop(&r);
     proxy_stop(p);
@@ -214,11 +212,11 @@ static void s30_a_full_redis_is_an_error_and_passes(void **state)
     lb_error error = {0};
     assert_status(lb_fire(r.bus, "jobs.started", LB_NO_ARGS, &error), LB_BUSY, &error);
     assert_true(error.retryable);
-    lb_call_options options = {.timeout_ms = 2000};
+    lb_call_options options = {.timeout_ms = 10000};
     lb_pending *call = lb_call_begin(r.bus, "jobs.work", LB_NO_ARGS, &options, &error);
     int64_t begin = support_now_ms();
     assert_status(lb_call_end(call, NULL, &error), LB_BUSY, &error);
-    assert_true(support_now_ms() - begin < 2000); /* at once, not at the deadline */
+    assert_true(support_now_ms() - begin < 9000); /* at once, not at the deadline */
     lb_value_free(redis_command(server, "CONFIG", "SET", "maxmemory", "0", NULL));
     expect_works(&r, 10000);
     rig_stop(&r);

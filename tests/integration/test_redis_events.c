@@ -247,18 +247,18 @@ static void takes_over_from_a_dead_consumer(void **state)
     (void)state;
     fixture f = fixture_open("acknowledgement_timeout=0.4&reclaim_interval=0.1&reclaim_batch_size=7");
     void *dead = listen_as(&f, "group", "dead", "shop.sold", "$");
+    int64_t start = support_now_ms();
     for (int i = 0; i < 30; i++)
         fire(&f, "e", "shop", "sold");
     fetch_events(&f, dead, 30);
     f.t->event->unlisten(dead, false);
-    int64_t start = support_now_ms();
     void *listener = listen_as(&f, "group", "p1", "shop.sold", "$");
     const lb_event_message *events;
     size_t count, total = 0;
     while (total < 30) {
         assert_ok(f.t->event->fetch(listener, 4, in_ms(3000), &events, &count, &f.error), &f.error);
         assert_in_range(count, 1, 4);
-        assert_true(support_now_ms() - start >= 300);
+        assert_true(support_now_ms() - start >= 390);
         assert_int_equal(events[0].deliveries, 2);
         acknowledge(&f, listener, events, count);
         total += count;
@@ -273,7 +273,7 @@ static void takes_over_from_a_dead_consumer(void **state)
 static void renews_what_is_in_hand(void **state)
 {
     (void)state;
-    fixture f = fixture_open("acknowledgement_timeout=0.4&reclaim_interval=0.1");
+    fixture f = fixture_open("acknowledgement_timeout=1.5&reclaim_interval=0.1");
     void *a = listen_as(&f, "group", "a", "shop.sold", "$"), *b = listen_as(&f, "group", "b", "shop.sold", "$");
     fire(&f, "e1", "shop", "sold");
     const lb_event_message *events = fetch_events(&f, a, 1);
@@ -282,7 +282,7 @@ static void renews_what_is_in_hand(void **state)
     lb_event_message copy = {.native_id = slice(native), .source = events[0].source};
     const lb_event_message *held = &copy;
     bool lost;
-    for (int64_t end = support_now_ms() + 1200; support_now_ms() < end;) {
+    for (int64_t end = support_now_ms() + 3500; support_now_ms() < end;) {
         assert_ok(f.t->event->renew(a, &held, 1, &lost, &f.error), &f.error);
         assert_false(lost);
         fetch_events(&f, b, 0);
@@ -642,7 +642,7 @@ static void a_blocked_listener_goes_on(void **state)
     wait_until(reader_seen(&r) == 3, 5000);
     int64_t start = support_now_ms();
     reader_stop(&r);
-    assert_true(support_now_ms() - start < 2000);
+    assert_true(support_now_ms() - start < 20000); /* it would read for a minute */
     assert_int_equal(redis_now_pending(), 0);
     fixture_close(&f);
 }
@@ -881,6 +881,29 @@ static void a_full_server_still_delivers_after_a_reconnect(void **state)
     fixture_close(&f);
 }
 
+/* S10: an event that was taken over is not in hand any longer, so that it can be taken back from the dead. */
+static void what_was_lost_can_come_back(void **state)
+{
+    (void)state;
+    fixture f = fixture_open("acknowledgement_timeout=0.1&reclaim_interval=0.05");
+    bool lost = false;
+    void *first = listen_as(&f, "g", "a", "shop.sold", "$");
+    fire(&f, "1", "shop", "sold");
+    lb_event_message event = fetch_events(&f, first, 1)[0];
+    const lb_event_message *in_hand = &event;
+    char id[48];
+    snprintf(id, sizeof id, "%.*s", (int)event.native_id.size, event.native_id.data);
+    event.native_id = slice(id);
+    void *second = listen_as(&f, "g", "b", "shop.sold", "$");
+    fetch_events(&f, second, 1);
+    assert_ok(f.t->event->renew(first, &in_hand, 1, &lost, &f.error), &f.error);
+    assert_true(lost);
+    f.t->event->unlisten(second, false);
+    assert_slice(fetch_events(&f, first, 1)->id, "1");
+    f.t->event->unlisten(first, false);
+    fixture_close(&f);
+}
+
 /* S21: however long others may keep theirs. */
 static void gives_back_at_once_with_a_timeout_of_days(void **state)
 {
@@ -931,6 +954,7 @@ int main(void)
         cmocka_unit_test(what_is_in_hand_survives_a_group_that_is_set_back),
         cmocka_unit_test(a_full_server_still_delivers_after_a_reconnect),
         cmocka_unit_test(gives_back_at_once_with_a_timeout_of_days),
+        cmocka_unit_test(what_was_lost_can_come_back),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -144,6 +144,28 @@ static void a_call_that_came_before_the_connection_broke_is_given_out(void **sta
     fake_redis_stop(fake);
 }
 
+static const char *hang_up_after_a_result(int n, char *const *words, void *data)
+{
+    (void)data;
+    if (n > 1 && is(words[0], "COMMAND"))
+        return "*2\r\n*-1\r\n*-1\r\n";
+    if (is(words[0], "BRPOP"))
+        return "*2\r\n$7\r\nresults\r\n$75\r\n"
+               "{\"metadata\":{\"id\":\"r\",\"rpc_message_id\":\"call-1\"},\"kwargs\":{\"result\":1}}    \r\n";
+    return is(words[0], "RPOP") ? fake_hang_up : NULL;
+}
+
+/* The same for results. */
+static void a_result_that_came_before_the_connection_broke_is_given_out(void **state)
+{
+    (void)state;
+    fake_redis *fake = fake_redis_start(hang_up_after_a_result, NULL);
+    fixture f = fixture_on(fake->url);
+    assert_slice(fetch_results(&f, 1)->rpc_message_id, "call-1");
+    fixture_close(&f);
+    fake_redis_stop(fake);
+}
+
 static const char *hang_up_at_the_push(int n, char *const *words, void *data)
 {
     (void)n, (void)data;
@@ -227,6 +249,39 @@ static void errors_have_their_class(void **state)
         fixture_close(&f);
         fake_redis_stop(fake);
     }
+}
+
+static const char *say_numbers_without_bounds(int n, char *const *words, void *data)
+{
+    (void)data;
+    if (is(words[0], "INFO"))
+        return "$159\r\nredis_version:99999999999.99999999999.0\r\nused_memory:9223372036854775807\r\n"
+               "maxmemory:-5\r\nmaxclients:9223372036854775807\r\nconnected_clients:"
+               "9223372036854775807\r\n\r\n";
+    if (is(words[0], "TIME"))
+        return "*2\r\n$19\r\n9223372036854775807\r\n$19\r\n9223372036854775807\r\n";
+    if (is(words[0], "CONFIG") && n > 2 && is(words[2], "client-output-buffer-limit"))
+        return "*2\r\n$1\r\nx\r\n$46\r\nnormal 9223372036854775807 9223372036854775807\r\n";
+    return is(words[0], "PING") ? "+PONG\r\n" : NULL;
+}
+
+static void note_finding(const lb_finding *finding, void *data)
+{
+    int *warnings = data;
+    *warnings += finding->level == LB_FINDING_WARNING;
+}
+
+/* S32: the sanitizers see an overflow. */
+static void the_doctor_bears_numbers_without_bounds(void **state)
+{
+    (void)state;
+    fake_redis *fake = fake_redis_start(say_numbers_without_bounds, NULL);
+    fixture f = fixture_on(fake->url);
+    int warnings = 0;
+    assert_true(f.t->diagnose(f.self, 5000, note_finding, &warnings));
+    assert_true(warnings > 0); /* the clock, for one */
+    fixture_close(&f);
+    fake_redis_stop(fake);
 }
 
 /* ---- Deadlines -------------------------------------------------------------------------------------- */
@@ -391,9 +446,11 @@ int main(void)
         cmocka_unit_test(a_number_is_no_name_of_a_queue),
         cmocka_unit_test(a_result_that_was_refused_unheard_is_sent_again),
         cmocka_unit_test(a_call_that_came_before_the_connection_broke_is_given_out),
+        cmocka_unit_test(a_result_that_came_before_the_connection_broke_is_given_out),
         cmocka_unit_test(a_push_without_an_answer_may_have_been_taken),
         cmocka_unit_test(a_busy_server_is_asked_again_to_unblock),
         cmocka_unit_test(errors_have_their_class),
+        cmocka_unit_test(the_doctor_bears_numbers_without_bounds),
         cmocka_unit_test(a_command_does_not_wait_past_its_deadline_for_that_of_another),
         cmocka_unit_test(six_has_pending_events_that_are_gone_counted),
         cmocka_unit_test(six_has_a_gap_before_the_first_event_told),

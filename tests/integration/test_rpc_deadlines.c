@@ -64,7 +64,7 @@ static void expect_failure(lb_pending *call, int64_t begun_ms, int timeout_ms, l
 static void expect_works(lb_bus *bus, int id)
 {
     lb_error error = {0};
-    assert_ok(lb_call(bus, "jobs.work", LB_ARGS(LB("id", id)), NULL, &error), &error);
+    assert_ok(lb_call_end(begin_work(bus, id, 0, 10000), NULL, &error), &error);
 }
 
 /* ---- S2 ------------------------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ static void s2_a_call_that_expired_behind_a_slow_one_is_not_executed(void **stat
     pid_t pid = start_worker(server->url, s);
     lb_bus *bus = client_open(server->url, 0);
     lb_error error = {0};
-    lb_pending *slow = begin_work(bus, 1, 800, 0);
+    lb_pending *slow = begin_work(bus, 1, 2500, 0);
     wait_until(shared_get(&s->running) == 1, PATIENCE_MS);
     assert_status(lb_call_end(begin_work(bus, 2, 0, 200), NULL, &error), LB_TIMEOUT, &error);
     assert_ok(lb_call_end(slow, NULL, &error), &error);
@@ -106,7 +106,7 @@ static void s2_a_call_that_expired_behind_a_slow_one_is_not_executed(void **stat
 static int call_and_die(void *data)
 {
     const redis_server *server = data;
-    begin_work(client_open(server->url, 0), 1, 0, 200);
+    begin_work(client_open(server->url, 0), 1, 0, 1000);
     raise(SIGKILL);
     return 0;
 }
@@ -148,10 +148,10 @@ static void s2_a_call_without_an_expiry_key_is_not_executed(void **state)
 static void s3_nobody_serves(void **state)
 {
     redis_server *server = *state;
-    lb_bus *bus = client_open(server->url, 300);
+    lb_bus *bus = client_open(server->url, 1000);
     lb_error error = {0};
     int64_t begun = support_now_ms();
-    expect_failure(begin_work(bus, 1, 0, 0), begun, 300, &error);
+    expect_failure(begin_work(bus, 1, 0, 0), begun, 1000, &error);
     assert_int_equal(error.status, LB_TIMEOUT);
     assert_contains(error.message, "jobs");
     assert_contains(error.message, "no worker");
@@ -163,13 +163,13 @@ static void s3_the_worker_is_killed_in_the_middle(void **state)
     redis_server *server = *state;
     shared *s = shared_memory(sizeof *s);
     pid_t pid = start_worker(server->url, s);
-    lb_bus *bus = client_open(server->url, 700);
+    lb_bus *bus = client_open(server->url, 2000);
     lb_error error = {0};
     int64_t begun = support_now_ms();
     lb_pending *call = begin_work(bus, 1, 60000, 0);
     wait_until(shared_get(&s->running) == 1, PATIENCE_MS);
     worker_crash(pid);
-    expect_failure(call, begun, 700, &error);
+    expect_failure(call, begun, 2000, &error);
     assert_int_equal(error.status, LB_TIMEOUT);
     assert_contains(error.message, "jobs");
     if (strstr(error.message, "no worker")) /* its schema is still there: one is known */
@@ -186,7 +186,7 @@ static void s3_redis_stops_in_the_middle(void **state)
     lb_error error = {0};
     expect_works(bus, 1);
     int64_t begun = support_now_ms();
-    lb_pending *call = begin_work(bus, 2, 100, 0);
+    lb_pending *call = begin_work(bus, 2, 1500, 0); /* no answer in time, however late the next line is */
     redis_server_pause(server);
     expect_failure(call, begun, 1000, &error);
     begun = support_now_ms(); /* and one that is begun when it has stopped */
@@ -213,7 +213,7 @@ static void s3_redis_goes_away(void **state)
     lb_error error = {0};
     expect_works(bus, 1);
     int64_t begun = support_now_ms();
-    lb_pending *call = begin_work(bus, 2, 200, 0);
+    lb_pending *call = begin_work(bus, 2, 1300, 0);
     redis_server_down(server);
     expect_failure(call, begun, 800, &error);
     begun = support_now_ms();

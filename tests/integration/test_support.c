@@ -92,6 +92,39 @@ static void children_end_with_their_code(void **state)
     assert_int_equal(child_wait(child_start(fail_an_assertion, NULL), 10000), 128 + SIGABRT);
 }
 
+enum { PORTS = 20 };
+
+typedef struct ports {
+    int taken[PORTS], done, compared;
+} ports;
+
+static int take_ports(void *data)
+{
+    ports *p = data;
+    for (int i = 0; i < PORTS; i++)
+        p->taken[i] = support_free_port();
+    __atomic_store_n(&p->done, 1, __ATOMIC_SEQ_CST);
+    wait_until(__atomic_load_n(&p->compared, __ATOMIC_SEQ_CST), 10000);
+    return 0;
+}
+
+/* A fork would choose the very same ones. */
+static void a_port_belongs_to_one_process(void **state)
+{
+    (void)state;
+    ports *p = shared_memory(sizeof *p);
+    support_free_port();
+    pid_t pid = child_start(take_ports, p);
+    wait_until(__atomic_load_n(&p->done, __ATOMIC_SEQ_CST), 10000);
+    for (int i = 0; i < PORTS; i++) {
+        int port = support_free_port();
+        for (int k = 0; k < PORTS; k++)
+            assert_int_not_equal(port, p->taken[k]);
+    }
+    __atomic_store_n(&p->compared, 1, __ATOMIC_SEQ_CST);
+    assert_int_equal(child_wait(pid, 10000), 0);
+}
+
 static void programs_are_read(void **state)
 {
     (void)state;
@@ -110,7 +143,7 @@ static redisContext *connect_through(const proxy *p)
 {
     redisContext *c = redisConnectWithTimeout("127.0.0.1", p->port, (struct timeval){5, 0});
     assert_true(c && c->err == 0);
-    redisSetTimeout(c, (struct timeval){0, 300000});
+    redisSetTimeout(c, (struct timeval){20, 0});
     return c;
 }
 
@@ -135,6 +168,7 @@ static void the_proxy_breaks_connections(void **state)
 
     c = connect_through(p);
     proxy_hold(p, true);
+    redisSetTimeout(c, (struct timeval){0, 300000});
     assert_false(pings(c)); /* no answer in time */
     redisFree(c);
     proxy_hold(p, false);
@@ -174,9 +208,13 @@ static void the_proxy_breaks_connections(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands_reply_as_values), cmocka_unit_test(a_restart_keeps_port_and_data),
-        cmocka_unit_test(a_tls_server_starts),      cmocka_unit_test(children_end_with_their_code),
-        cmocka_unit_test(programs_are_read),        cmocka_unit_test(the_proxy_breaks_connections),
+        cmocka_unit_test(commands_reply_as_values),
+        cmocka_unit_test(a_restart_keeps_port_and_data),
+        cmocka_unit_test(a_tls_server_starts),
+        cmocka_unit_test(children_end_with_their_code),
+        cmocka_unit_test(programs_are_read),
+        cmocka_unit_test(the_proxy_breaks_connections),
+        cmocka_unit_test(a_port_belongs_to_one_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* A Redis server for a test, and commands to it. The server's process id is its handle: nothing is found by
  * name. Ports come from below the range that the system gives to outgoing connections, so that a port stays
- * free while the server is down and a client cannot connect to itself. */
+ * free while the server is down and a client cannot connect to itself. A port belongs to the test process that
+ * asked for it until that ends: no test gets a port that another one is about to use, or to use again. */
 #include "support.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,6 +46,19 @@ static bool port_is_free(int port)
     return is_free;
 }
 
+/* Other tests know a port that is ours by a socket of this name, which ends with the process. Its descriptor is
+ * not closed. */
+static bool reserve_port(int port)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX}; /* begins with NUL: in no folder */
+    snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "lightbus-test-port-%d", port);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
+        return true;
+    close(fd);
+    return false;
+}
+
 int support_free_port(void)
 {
     static unsigned state;
@@ -54,7 +70,7 @@ int support_free_port(void)
     for (int tries = 0; tries < 1000; tries++) {
         state = state * 1664525u + 1013904223u;
         int port = 10000 + (int)((state >> 8) % 22000);
-        if (port_is_free(port))
+        if (reserve_port(port) && port_is_free(port))
             return port;
     }
     fail_msg("no free TCP port between 10000 and 32000");
@@ -277,7 +293,11 @@ void redis_server_restart(redis_server *shown)
     redis_server_up(shown);
 }
 
-void redis_server_pause(redis_server *shown) { kill(shown->pid, SIGSTOP); }
+void redis_server_pause(redis_server *shown)
+{
+    child_kill(shown->pid, SIGSTOP);
+    wait_until(child_is_stopped(shown->pid), START_MS);
+}
 
 void redis_server_resume(redis_server *shown) { kill(shown->pid, SIGCONT); }
 

@@ -52,16 +52,22 @@ static pid_t fork_or_fail(void)
     return pid;
 }
 
-pid_t child_start(int (*body)(void *data), void *data)
+static pid_t start_child(int (*body)(void *data), void *data, void (*end)(int code))
 {
     pid_t parent = getpid(), pid = fork_or_fail();
     if (pid == 0) {
         die_with_parent(parent);
         setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failed assertion must not go on with the parent's tests */
-        exit(body(data));
+        int code = body(data);
+        fflush(NULL);
+        end(code);
     }
     return pid;
 }
+
+pid_t child_start(int (*body)(void *data), void *data) { return start_child(body, data, exit); }
+
+pid_t child_start_with_handle(int (*body)(void *data), void *data) { return start_child(body, data, _exit); }
 
 void child_kill(pid_t pid, int signal)
 {
@@ -73,6 +79,17 @@ bool child_runs(pid_t pid)
 {
     siginfo_t info = {0};
     return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+}
+
+bool child_is_stopped(pid_t pid)
+{
+    char path[40], text[200] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool stopped = fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strstr(text, ") T ");
+    if (fd >= 0)
+        close(fd);
+    return stopped;
 }
 
 int child_wait(pid_t pid, int timeout_ms)
@@ -134,7 +151,10 @@ static bool read_some(program *p, int64_t deadline, const char *wanted)
     char chunk[4096];
     int64_t left = deadline - support_now_ms();
     struct pollfd waits = {p->output, POLLIN, 0};
-    if (left <= 0 || poll(&waits, 1, (int)left) == 0)
+    int ready = left > 0 ? poll(&waits, 1, (int)left) : 0;
+    if (ready < 0 && errno == EINTR)
+        return true;
+    if (ready <= 0)
         fail_msg("waited for %s; the output so far: %s", wanted, p->text);
     ssize_t got = read(p->output, chunk, sizeof chunk);
     if (got <= 0)

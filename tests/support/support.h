@@ -45,10 +45,14 @@ int64_t redis_int(const redis_server *server, ...); /* the same, for a number */
  * aborts it (128 + SIGABRT). Killed with the parent. Start them before threads: a child of a process with
  * threads cannot start any under TSan. */
 pid_t child_start(int (*body)(void *data), void *data);
+/* A child that goes on with a handle of this process. What the parent's threads may have been using is lost
+ * memory there, so that it ends without a look for leaks. */
+pid_t child_start_with_handle(int (*body)(void *data), void *data);
 void child_kill(pid_t pid, int signal);
 int child_wait(pid_t pid,
-               int timeout_ms); /* exit code; 128 + signal when killed; fails the test at the deadline */
-bool child_runs(pid_t pid);     /* it has not ended yet; child_wait is still needed */
+               int timeout_ms);   /* exit code; 128 + signal when killed; fails the test at the deadline */
+bool child_runs(pid_t pid);       /* it has not ended yet; child_wait is still needed */
+bool child_is_stopped(pid_t pid); /* by a signal: SIGSTOP takes effect a little after it was sent */
 /* A program with its output captured. argv ends with NULL; environment entries "NAME=value" are added. */
 typedef struct program {
     pid_t pid;
@@ -78,7 +82,7 @@ void *shared_memory(size_t size); /* zeroed; inherited by children; never freed 
 int64_t support_now_ms(void);
 int support_scaled(int count); /* count × LIGHTBUS_TEST_SCALE (default 1), at least 1 */
 int support_free_port(
-    void);              /* a TCP port of 127.0.0.1 that nobody uses now, outside the range of outgoing ones */
+    void);              /* a TCP port of 127.0.0.1, this process's own, outside the range of outgoing ones */
 void support_nap(void); /* 2 ms */
 char *temporary_directory(void); /* new, for free(); removed at exit of the process that made it */
 void write_file(const char *directory, const char *name, const char *text);

@@ -126,6 +126,18 @@ int64_t process_cpu_ms(pid_t pid)
     return (int64_t)((user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK));
 }
 
+void expect_idle(pid_t pid, int window_ms, int most_ms)
+{
+    int64_t deadline = support_now_ms() + PATIENCE_MS, used;
+    do {
+        int64_t before = process_cpu_ms(pid);
+        sleep_ms(window_ms);
+        used = process_cpu_ms(pid) - before;
+    } while (used > most_ms && support_now_ms() < deadline);
+    if (used > most_ms)
+        fail_msg("process %d used %d ms of CPU in %d ms", (int)pid, (int)used, window_ms);
+}
+
 int server_setup(void **state)
 {
     *state = redis_server_start(NULL);

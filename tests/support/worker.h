@@ -60,6 +60,8 @@ static inline int shared_add(int *number, int more)
 
 void sleep_ms(int ms); /* inside handlers, and where the passing of time is what is tested */
 int64_t process_cpu_ms(pid_t pid);
+/* That a process which nobody needs comes to rest, and then uses at most so much CPU in such a time. */
+void expect_idle(pid_t pid, int window_ms, int most_ms);
 
 /* Setup and teardown of one test: *state is its redis_server. */
 int server_setup(void **state);

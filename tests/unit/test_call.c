@@ -229,15 +229,15 @@ static void a_hanging_send_ends_at_the_deadline(void **state)
     lb_close(bus);
 }
 
-static lb_pending *begin_and_pass_deadline(lb_bus *bus)
+static lb_pending *begin_and_pass_deadline(lb_bus *bus, int timeout_ms)
 {
     lb_error error = {0};
-    lb_pending *p =
-        lb_call_begin(bus, "api.procedure", LB_NO_ARGS, &(lb_call_options){.timeout_ms = 20}, &error);
+    const lb_call_options options = {.timeout_ms = timeout_ms};
+    lb_pending *p = lb_call_begin(bus, "api.procedure", LB_NO_ARGS, &options, &error);
     int64_t began = support_now_ms();
     assert_non_null(p);
     assert_int_equal(lb_flush(bus, &error), LB_OK);
-    wait_until(support_now_ms() > began + 30, 5000);
+    wait_until(support_now_ms() > began + timeout_ms + 10, 5000);
     return p;
 }
 
@@ -249,7 +249,7 @@ static void s3_an_answer_waits_for_a_thread_that_comes_late(void **state)
     lb_error error = {0};
     lb_value *result = NULL;
     set(&medium.answer_at_once, true);
-    assert_int_equal(lb_call_end(begin_and_pass_deadline(bus), &result, &error), LB_OK);
+    assert_int_equal(lb_call_end(begin_and_pass_deadline(bus, 800), &result, &error), LB_OK);
     assert_int_equal(lb_value_int(result), 1);
     lb_value_free(result);
     lb_close(bus);
@@ -265,7 +265,7 @@ static void s3_late_calls_without_an_answer_end_after_one_look(void **state)
     lb_error error = {0};
     set(&medium.answer_at_once, false);
     for (int i = 0; i < CALLS; i++)
-        calls[i] = begin_and_pass_deadline(bus);
+        calls[i] = begin_and_pass_deadline(bus, 20);
     int before = seen(&medium.fetches);
     for (int i = 0; i < CALLS; i++)
         assert_int_equal(lb_call_end(calls[i], NULL, &error), LB_TIMEOUT);
@@ -284,7 +284,7 @@ static void s3_late_calls_end_after_one_look_when_the_bus_is_away(void **state)
     set(&medium.answer_at_once, false);
     set(&medium.away, true);
     for (int i = 0; i < CALLS; i++)
-        calls[i] = begin_and_pass_deadline(bus);
+        calls[i] = begin_and_pass_deadline(bus, 20);
     assert_int_equal(lb_call_end(calls[0], NULL, &error), LB_TIMEOUT);
     int before = seen(&medium.fetches);
     for (int i = 1; i < CALLS; i++)

@@ -396,7 +396,7 @@ static void a_stopped_holder_of_the_lock_is_named_and_a_killed_one_is_forgotten(
     transaction t;
     char pid[16];
     pid_t child = child_start(hold_and_stop, *state);
-    sleep_ms(300);
+    wait_until(child_is_stopped(child), PATIENCE_MS);
     assert_ok(try_open(*state, "", &s, &error), &error);
     assert_status(write_begin(s, STORE_EVENTS, 0, 0, &t, &error), LB_TRANSPORT, &error);
     snprintf(pid, sizeof pid, "%d", (int)child);

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/local_folder.h"
+#include "transports/local/instance.h"
+#include "transports/local/local.h"
 #include "transports/local/presence.h"
 
 static const lb_api shop = {.name = "shop",
@@ -224,11 +227,13 @@ static void what_goes_with_a_group_is_told(void **state)
     (void)state;
     lb_close(listen_as("named", ignore, NULL, 0));
     fire(3);
+    lb_log_set_level(LB_LOG_WARNING);
     lb_log_to(keep_removed, NULL);
     lb_log_set_level(LB_LOG_WARNING);
     sweep(2000, 1000);
     lb_log_set_level(LB_LOG_ERROR);
     lb_log_to(NULL, NULL);
+    lb_log_set_level(LB_LOG_ERROR);
     assert_int_equal(count_groups(), 0);
     assert_contains(removed, "named-stock is removed");
     assert_contains(removed, "3 events not handled");
@@ -265,6 +270,115 @@ static void groups_that_are_behind_do_not_make_the_folder_grow(void **state)
     assert_true(about.st_size < 4 << 20);
 }
 
+/* ---- Batches ---------------------------------------------------------------------------------------- */
+
+static void *transport_open(void)
+{
+    void *self;
+    lb_error error = {0};
+    lb_transport_config how = {.size = sizeof how, .url = url, .service_name = "tests", .process_name = "p"};
+    assert_ok(local_transport.open(&how, &self, &error), &error);
+    return self;
+}
+
+/* Takes what there is; the size of the largest batch. */
+static size_t take_all(void *self, const char *consumer, size_t wanted, void **listener)
+{
+    const lb_event_transport *t = local_transport.event;
+    const lb_event_message *events;
+    size_t count, all = 0, most = 0;
+    lb_error error = {0};
+    lb_slice api = {"shop", 4}, event = {"ordered", 7};
+    lb_listener_config config = {
+        .group = "g", .consumer = consumer, .api_names = &api, .event_names = &event, .count = 1, .since = "0"};
+    assert_ok(t->listen(self, &config, 0, listener, &error), &error);
+    while (all < wanted) {
+        assert_ok(t->fetch(*listener, 1000, clock_in_ms(PATIENCE_MS), &events, &count, &error), &error);
+        assert_true(count > 0);
+        all += count;
+        most = count > most ? count : most;
+    }
+    assert_int_equal(all, wanted);
+    return most;
+}
+
+/* S32: what a process had in hand comes back in batches of some megabytes, too. */
+static void s32_large_events_come_back_in_batches(void **state)
+{
+    (void)state;
+    enum { EVENTS = 90, BYTES = 200000 };
+    static char text[BYTES];
+    void *self, *listeners[3];
+    lb_error error = {0};
+    memset(text, '1', sizeof text);
+    snprintf(url, sizeof url, "local://%s/bus?acknowledgement_timeout=0.05&reclaim_interval=0.01", folder);
+    self = transport_open();
+    lb_kwarg large = {.name = {"text", 4}, .json = {text, sizeof text}};
+    lb_event_message event = {.id = {"1", 1},
+                              .api_name = {"shop", 4},
+                              .event_name = {"ordered", 7},
+                              .kwargs = &large,
+                              .kwargs_count = 1};
+    for (int n = 0; n < EVENTS; n++)
+        assert_ok(local_transport.event->send(self, (lb_event_message *const[]){&event}, 1, 0, &error), &error);
+    assert_true(take_all(self, "first", EVENTS, &listeners[0]) < EVENTS / 2);
+    assert_true(take_all(self, "first", EVENTS, &listeners[1]) < EVENTS / 2);  /* its own */
+    assert_true(take_all(self, "second", EVENTS, &listeners[2]) < EVENTS / 2); /* those of another */
+    for (int i = 0; i < 3; i++)
+        local_transport.event->unlisten(listeners[i], false);
+    local_transport.close(self);
+}
+
+/* ---- Logs ------------------------------------------------------------------------------------------- */
+
+typedef struct log_seen {
+    store *s;
+    int lost, removed, guarded;
+} log_seen;
+
+/* A log may block: nobody else could write meanwhile. */
+static void look_at_guard(lb_log_level level, const char *message, void *data)
+{
+    log_seen *seen = data;
+    pthread_mutex_t *guard = &seen->s->shared->guards[STORE_EVENTS].mutex;
+    (void)level;
+    seen->lost += strstr(message, "were lost") != NULL;
+    seen->removed += strstr(message, "is removed") != NULL;
+    if (pthread_mutex_trylock(guard) == 0)
+        pthread_mutex_unlock(guard);
+    else
+        seen->guarded++;
+}
+
+static void nothing_is_logged_in_the_middle_of_a_transaction(void **state)
+{
+    (void)state;
+    void *self = transport_open(), *listener;
+    const lb_event_transport *t = local_transport.event;
+    const lb_event_message *events;
+    size_t count;
+    lb_error error = {0};
+    lb_slice api = {"shop", 4}, name = {"ordered", 7};
+    lb_event_message event = {.id = {"1", 1}, .api_name = api, .event_name = name};
+    lb_listener_config config = {
+        .group = "g", .consumer = "c", .api_names = &api, .event_names = &name, .count = 1};
+    assert_ok(t->listen(self, &config, 0, &listener, &error), &error);
+    for (int n = 0; n < 500; n++)
+        assert_ok(t->send(self, (lb_event_message *const[]){&event}, 1, 0, &error), &error);
+    log_seen seen = {.s = ((local_bus *)self)->store};
+    lb_log_set_level(LB_LOG_WARNING);
+    lb_log_to(look_at_guard, &seen);
+    assert_ok(t->fetch(listener, 10, 0, &events, &count, &error), &error);
+    t->unlisten(listener, false);
+    assert_ok(presence_sweep(seen.s, false, 1000, 1, &error), &error);
+    lb_log_to(NULL, NULL);
+    lb_log_set_level(LB_LOG_ERROR);
+    assert_int_equal(seen.lost, 1);
+    assert_int_equal(seen.removed, 1);
+    assert_int_equal(seen.guarded, 0);
+    local_transport.close(self);
+}
+
 int main(void)
 {
     unsetenv("LIGHTBUS_SERVICE_NAME");
@@ -278,6 +392,8 @@ int main(void)
         folder_test(what_goes_with_a_group_is_told),
         folder_test(a_listener_that_lives_keeps_its_group),
         folder_test(groups_that_are_behind_do_not_make_the_folder_grow),
+        folder_test(s32_large_events_come_back_in_batches),
+        folder_test(nothing_is_logged_in_the_middle_of_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,14 +220,15 @@ static void a_read_only_file_system_is_told(void **state)
 typedef struct part {
     heard *h;
     uid_t user;
-    gid_t group;
+    gid_t group, other_group; /* 0: it has one alone */
     const char *options;
     int ready, *stop;
 } part;
 
-static bool become(uid_t user, gid_t group)
+static bool become(const part *p)
 {
-    return geteuid() == 0 && setgroups(0, NULL) == 0 && setgid(group) == 0 && setuid(user) == 0 &&
+    return geteuid() == 0 && setgroups(p->other_group != 0, &p->other_group) == 0 && setgid(p->group) == 0 &&
+           setuid(p->user) == 0 &&
            prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; /* which the kernel forgets with the user */
 }
 
@@ -235,7 +236,7 @@ static int refused_as_other(void *data)
 {
     part *p = data;
     lb_error error = {0};
-    if (!become(p->user, p->group))
+    if (!become(p))
         return SKIPPED;
     lb_bus *bus = shop_open(p->options, p->h);
     assert_status(fire(bus, 1, &error), LB_ACCESS, &error);
@@ -262,7 +263,7 @@ static void another_user_is_refused(void **state)
 static int serve_as_user(void *data)
 {
     part *p = data;
-    if (!become(p->user, p->group))
+    if (!become(p))
         return SKIPPED;
     lb_bus *bus = serve(p->options, p->h);
     shared_set(p->stop, 1);
@@ -276,7 +277,7 @@ static int use_as_other(void *data)
 {
     part *p = data;
     lb_error error = {0};
-    if (!become(p->user, p->group))
+    if (!become(p))
         return SKIPPED;
     lb_bus *bus = shop_open(p->options, p->h);
     for (int n = 0; n < 10; n++) {
@@ -304,8 +305,12 @@ static void two_users_of_a_group_share_a_folder(void **state)
     assert_int_equal(child_wait(child_start(use_as_other, &other), PATIENCE_MS), 0);
     wait_until(shared_get(&h->count) == 10, PATIENCE_MS);
     assert_int_equal(shared_get(&h->calls), 10);
-    other.user = NOBODY; /* of another group */
+    other.user = NOBODY;
     other.group = NOBODY;
+    other.other_group = GROUP;
+    assert_int_equal(child_wait(child_start(use_as_other, &other), PATIENCE_MS), 0);
+    wait_until(shared_get(&h->count) == 20, PATIENCE_MS);
+    other.other_group = 0;
     assert_int_equal(child_wait(child_start(refused_as_other, &other), PATIENCE_MS), 0);
     shared_set(stop, 0);
     assert_int_equal(child_wait(pid, PATIENCE_MS), 0);

@@ -59,7 +59,7 @@ static int throw_ball(void *data)
             wake_set_wait(&s, clock_in_ms(60000));
         }
         shared_add(b->turn, 1);
-        wake_up(b->table, b->words[(size_t)(1 - b->side) * b->count + b->count - 1], 1);
+        wake_waiters(b->table, b->words[(size_t)(1 - b->side) * b->count + b->count - 1], 1);
     }
     wake_set_free(&s);
     return 0;
@@ -113,7 +113,7 @@ static void all_are_woken_at_once(void **state)
         children[i] = child_start(wait_once, &w);
     wait_until(atomic_load(&w.table->words[WORD].waiters) == MANY, 10000);
     assert_int_equal(shared_get(w.woken), 0);
-    wake_up(w.table, WORD, WAKE_ALL);
+    wake_waiters(w.table, WORD, WAKE_ALL);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(child_wait(children[i], 20000), 0);
     assert_int_equal(atomic_load(&w.table->words[WORD].waiters), 0);
@@ -151,7 +151,7 @@ static void what_is_for_one_worker_is_taken_by_no_listener(void **state)
         set_init(&listener, (uint64_t[]){wake_all_of(number)}, 1);
         wake_set_look(&worker, t);
         wake_set_look(&listener, t);
-        wake_up(t, wake_some_of(number), 1);
+        wake_waiters(t, wake_some_of(number), 1);
         assert_true(wake_set_happened(&worker));
         assert_false(wake_set_happened(&listener));
         wake_set_free(&worker);
@@ -207,7 +207,7 @@ static void a_killed_waiter_takes_no_wake_up_from_a_living_one(void **state)
     }
     child_kill(children[0], SIGKILL);
     child_wait(children[0], 10000);
-    wake_up(w.table, WORD, 1);
+    wake_waiters(w.table, WORD, 1);
     assert_false(atomic_load(&w.table->slots[1].armed)); /* that one was woken */
     assert_int_equal(child_wait(children[1], 10000), 0);
 }
@@ -237,7 +237,7 @@ static void more_waiters_than_slots_look_from_time_to_time(void **state)
         assert_false(wake_set_wait(&sets[i], 0));
     }
     assert_null(sets[WAKE_SLOTS].slot);
-    wake_up(t, WORD, 1);
+    wake_waiters(t, WORD, 1);
     assert_true(wake_set_wait(&sets[WAKE_SLOTS], clock_in_ms(60000)));
     for (int i = 0; i <= WAKE_SLOTS; i++)
         wake_set_free(&sets[i]);

@@ -25,7 +25,9 @@ static int make_schemas(void **state)
         "\"null\"]},"
         "    \"how\": {\"anyOf\": [{\"const\": \"slow\"}, {\"type\": \"boolean\"}, {\"type\": 3}]}}}}}},"
         " \"shop.orders\": {\"rpcs\": {\"place\": {}}, \"events\": {}},"
-        " \"shop.stock\": {\"rpcs\": {}, \"events\": {\"low\": {}}}, \"odd\": 7}";
+        " \"shop.stock\": {\"rpcs\": {}, \"events\": {\"low\": {\"parameters\": {\"properties\": {"
+        "   \"item\": {\"enum\": [\"\\u001b[31mred\", \"two\\nlines\", \"\\u007f\", \"bolt\"]},"
+        "   \"x=1) #\": {}, \"\\u001b]0;x\\u0007\": {}, \"\": {}, \"tw\\no\": {}}}}}}, \"odd\": 7}";
     (void)state;
     return lb_value_parse(json, sizeof json - 1, &schemas, NULL) == LB_OK ? 0 : -1;
 }
@@ -150,6 +152,14 @@ static void values(void **state)
     completes("auth.left.fire(how=\"slow\" ", 0, "");
 }
 
+/* S32: what somebody on the bus calls his parameters is not typed for us. */
+static void what_cannot_be_typed_is_not_offered(void **state)
+{
+    (void)state;
+    completes("shop.stock.low.fire(", 20, "item=");
+    completes("shop.stock.low.fire(item=", 25, "\"bolt\" user");
+}
+
 static void brackets_in_any_number(void **state)
 {
     (void)state;
@@ -215,6 +225,7 @@ int main(void)
         cmocka_unit_test(help_names),
         cmocka_unit_test(parameters),
         cmocka_unit_test(values),
+        cmocka_unit_test(what_cannot_be_typed_is_not_offered),
         cmocka_unit_test(brackets_in_any_number),
         cmocka_unit_test(names_are_resolved),
     };

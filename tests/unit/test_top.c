@@ -109,6 +109,19 @@ static void numbers_are_short(void **state)
     }
 }
 
+/* S32: reports may hold any number. */
+static void the_largest_numbers_have_room(void **state)
+{
+    (void)state;
+    for (int unit = UNIT_NUMBER; unit <= UNIT_SHARE; unit++)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            char out[NUMBER_SIZE + 1];
+            out[NUMBER_SIZE] = '!';
+            assert_true(strlen(top_number(out, (top_unit)unit, sign * 1e300)) < NUMBER_SIZE);
+            assert_int_equal(out[NUMBER_SIZE], '!');
+        }
+}
+
 /* ---- Latencies -------------------------------------------------------------------------------------- */
 
 static void percentiles_are_bounds_of_buckets(void **state)
@@ -624,6 +637,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(texts_cannot_drive_the_terminal),
         cmocka_unit_test(numbers_are_short),
+        cmocka_unit_test(the_largest_numbers_have_room),
         cmocka_unit_test(percentiles_are_bounds_of_buckets),
         cmocka_unit_test(the_overview_at_80_columns),
         cmocka_unit_test(other_views),

@@ -181,6 +181,7 @@ lb_status local_folder_info(const char *url, buffer *json, lb_error *error)
     local_options o;
     store *s;
     lb_status status = parse(url, &o, error);
+    o.durable = 0; /* looking changes nothing */
     if (status == LB_OK)
         status = store_open(&o, clock_in_ms(WAIT_MS), &s, error);
     if (status != LB_OK)

@@ -319,7 +319,7 @@ static lb_status write_calls(struct caller *c, queue *q, bool whole, int64_t dea
     taken_are_removed(c, s, taken);
     for (size_t i = 0, end; i < q->count; i = end) {
         end = run_end(q, i);
-        wake_up(s->wake, wake_some_of(q->items[i].api), (int)(end - i));
+        wake_some(s->wake, q->items[i].api, (int)(end - i));
     }
     return LB_OK;
 }
@@ -595,7 +595,7 @@ int local_caller_descriptor(void *self)
 
 void caller_wake(store *s, uint64_t client)
 {
-    wake_up(s->wake, wake_all_of(client), WAKE_ALL);
+    wake_all(s->wake, client);
     if (!atomic_load(&wake_word_of(s->wake, wake_all_of(client))->polled))
         return;
     struct sockaddr_un address;

@@ -15,7 +15,7 @@
 
 #define MAGIC 0xBEEFC0DEu
 enum { DATA_VERSION = 1, DEEPEST = 32 };
-enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_LEAF2 = 0x20, PAGE_KINDS = 0x6f };
+enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_KINDS = 0x6f };
 enum { NODE_BIG = 1, NODE_SUBTREE = 2, NODE_DUPLICATES = 4 };
 #define NO_PAGE UINT64_MAX
 
@@ -192,6 +192,9 @@ static lb_status read_meta(int fd, const char *path, uint64_t offset, meta *m, l
     if (!(page.head.flags & PAGE_META) || m->magic != MAGIC)
         return lb_error_set(error, offset ? LB_MALFORMED : LB_UNSUPPORTED,
                             offset ? "%s: damaged: its second page is no meta page" : "%s: no LMDB file", path);
+    if (m->trees[1].flags != 0)
+        return lb_error_set(error, LB_UNSUPPORTED, "%s: an LMDB file of another kind (flags %x)", path,
+                            m->trees[1].flags);
     if (m->version != DATA_VERSION)
         return lb_error_set(error, LB_UNSUPPORTED, "%s: LMDB data version %u, expected %u", path, m->version,
                             DATA_VERSION);

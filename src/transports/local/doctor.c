@@ -216,8 +216,8 @@ static int take_reader(const char *line, void *data)
     pid_t pid = (pid_t)strtol(line, &rest, 10);
     rest += strspn(rest, " ");
     rest += strcspn(rest, " ");
-    size_t view = strtoull(rest, NULL, 10); /* 0 for "-" */
-    if (view && p->newest - view > OLD_VIEW && pid != getpid())
+    size_t view = strtoull(rest, NULL, 10);                     /* 0 for "-" */
+    if (view && view + OLD_VIEW < p->newest && pid != getpid()) /* it may be newer: others write meanwhile */
         report_tell(&d->report, LB_FINDING_WARNING,
                     arena_printf(&d->report.memory, "end it, if it hangs: kill %d", (int)pid),
                     "process %d has been reading since %zu changes ago: the file grows meanwhile", (int)pid,

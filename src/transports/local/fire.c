@@ -115,7 +115,7 @@ static lb_status append_together(const batch *b, store *s, int64_t deadline_ns, 
     native_id *ids = malloc((b->run_count + 1) * sizeof *ids);
     for (const run *r = b->runs; r < b->runs + b->run_count; r++)
         runs += r->size > 0;
-    together_begin(&staged, deadline_ns, b->bus->options.max_stream_length, runs);
+    together_begin(&staged, b->bus->options.max_stream_length, runs);
     for (const run *r = b->runs; r < b->runs + b->run_count; r++)
         if (r->size) {
             put_slice(&staged, name_of(b, r));
@@ -182,7 +182,7 @@ lb_status local_fire(void *self, lb_event_message *const *events, size_t count, 
             store_durable(s) ? append_together(&b, s, deadline_ns, error) : append(&b, s, deadline_ns, error);
     for (size_t i = 0; i < b.run_count && status == LB_OK; i++)
         if (b.runs[i].size)
-            wake_up(s->wake, wake_all_of(b.runs[i].stream), WAKE_ALL);
+            wake_all(s->wake, b.runs[i].stream);
     if (status == LB_OK)
         status = give_ids(&b, error);
     buffer_free(&b.names);

@@ -5,15 +5,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define NFS  0x6969u
-#define SMB2 0xfe534d42u
-#define CIFS 0xff534d42u
-#define FUSE 0x65735546u
+/* Network file systems, of which two machines may see one folder, and those that a program makes. */
+static const uint32_t foreign_systems[] = {
+    0x6969,     /* NFS */
+    0xfe534d42, /* SMB2 */
+    0xff534d42, /* CIFS */
+    0x517b,     /* SMB */
+    0x01021997, /* 9P */
+    0x00c36400, /* Ceph */
+    0x5346414f, /* AFS */
+    0x0bd00bd0, /* Lustre */
+    0x65735546, /* FUSE */
+};
 
 static lb_status make_folders(const char *path, mode_t mode, lb_error *error)
 {
@@ -33,11 +43,24 @@ static lb_status make_folders(const char *path, mode_t mode, lb_error *error)
     }
 }
 
+static bool in_group(gid_t group)
+{
+    gid_t *groups = NULL;
+    int count = getgroups(0, NULL);
+    bool found = group == getegid();
+    if (!found && count > 0 && (groups = calloc((size_t)count, sizeof *groups)))
+        count = getgroups(count, groups);
+    for (int i = 0; groups && i < count && !found; i++)
+        found = groups[i] == group;
+    free(groups);
+    return found;
+}
+
 static lb_status check_owner(const char *path, const struct stat *about, bool group, lb_error *error)
 {
     if (!S_ISDIR(about->st_mode))
         return lb_error_set(error, LB_CONFIG, "%s is no folder", path);
-    if (group ? about->st_uid != geteuid() && about->st_gid != getegid() : about->st_uid != geteuid())
+    if (about->st_uid != geteuid() && !(group && in_group(about->st_gid)))
         return lb_error_set(error, LB_ACCESS,
                             "the folder %s belongs to user %u; expected this process's user, %u%s", path,
                             about->st_uid, geteuid(), group ? ", or its group" : "");
@@ -52,12 +75,20 @@ static lb_status check_owner(const char *path, const struct stat *about, bool gr
     return LB_OK;
 }
 
+/* What bears the name of a file of ours must be one: a link would lead out of the folder, and a pipe would keep
+ * us waiting. */
+static bool is_file(DIR *d, const char *name)
+{
+    struct stat about;
+    return fstatat(dirfd(d), name, &about, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(about.st_mode);
+}
+
 /* A folder with other things in it is most likely a mistake in the URL. */
 static lb_status check_content(const char *path, lb_error *error)
 {
-    static const char *const ours[] = {".",     "..",         "events", "events-lock",
-                                       "calls", "calls-lock", "wake",   "open"};
-    char other[256] = "";
+    static const char *const ours[] = {"events",     "events-lock", "events-new", "calls",
+                                       "calls-lock", "wake",        "open"};
+    char other[256] = "", no_file[256] = "";
     bool found = false;
     DIR *d = opendir(path);
     if (!d)
@@ -67,10 +98,15 @@ static lb_status check_content(const char *path, lb_error *error)
         for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
             known |= strcmp(e->d_name, ours[i]) == 0;
         found |= strcmp(e->d_name, "events") == 0;
-        if (!known)
+        if (known && !is_file(d, e->d_name))
+            snprintf(no_file, sizeof no_file, "%s", e->d_name);
+        if (!known && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
             snprintf(other, sizeof other, "%s", e->d_name);
     }
     closedir(d);
+    if (*no_file)
+        return lb_error_set(error, LB_ACCESS, "%s/%s: expected a file, not a link or anything else", path,
+                            no_file);
     if (*other && !found)
         return lb_error_set(error, LB_CONFIG,
                             "%s holds other things (%.60s): expected an empty folder, or one of a local bus",
@@ -95,11 +131,11 @@ lb_status folder_prepare(const local_options *options, struct stat *about, lb_er
         return lb_error_set(error, LB_ACCESS, "the folder %s: %s", path, strerror(errno));
     lb_status status = check_owner(path, about, options->group_access, error);
     if (status == LB_OK && statfs(path, &where) == 0) {
-        unsigned type = (unsigned)where.f_type;
-        if (type == NFS || type == SMB2 || type == CIFS || type == FUSE)
-            return lb_error_set(
-                error, LB_UNSUPPORTED,
-                "the folder %s is on a network or FUSE file system; expected a disk of this machine", path);
+        for (size_t i = 0; i < sizeof foreign_systems / sizeof *foreign_systems; i++)
+            if ((uint32_t)where.f_type == foreign_systems[i])
+                return lb_error_set(
+                    error, LB_UNSUPPORTED,
+                    "the folder %s is on a network or FUSE file system; expected a disk of this machine", path);
     }
     return status == LB_OK ? check_content(path, error) : status;
 }

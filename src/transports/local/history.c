@@ -54,9 +54,9 @@ static int search_streams(MDB_txn *txn, MDB_dbi table, lb_slice api_name, bool d
     MDB_cursor *cursor;
     key prefix = key_make(KEY_STREAM, NULL, 0);
     MDB_val k = key_val(&prefix), v;
-    int result = mdb_cursor_open(txn, table, &cursor);
+    int result = txn ? mdb_cursor_open(txn, table, &cursor) : MDB_NOTFOUND;
     if (result)
-        return result;
+        return result == MDB_NOTFOUND ? 0 : result;
     int more = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
     for (; more == 0 && result == 0 && key_within(&k, &prefix);
          more = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
@@ -146,14 +146,16 @@ static lb_status read_config(history *h, const lb_history_config *config, lb_err
     return status;
 }
 
-static int find_streams(history *h, const lb_history_config *config)
+/* With no bus yet (not `any`) the streams are known by their names alone, and empty. */
+static int find_streams(history *h, const lb_history_config *config, bool any)
 {
-    static const lb_slice any = {"*", 1};
+    static const lb_slice every = {"*", 1};
+    MDB_dbi table = any ? table_of(h) : 0;
     int result = 0;
     bool all = h->dead_letters && !config->count;
     for (size_t i = 0; i < (all ? 1 : config->count) && result == 0; i++) {
-        h->api_name = all ? any : config->api_names[i];
-        result = streams_of(h->bus, h->view.txn, table_of(h), h->api_name, all ? any : config->event_names[i],
+        h->api_name = all ? every : config->api_names[i];
+        result = streams_of(h->bus, h->view.txn, table, h->api_name, all ? every : config->event_names[i],
                             h->dead_letters, add_stream, h);
     }
     h->streams = calloc(h->wanted.count + 1, sizeof *h->streams);
@@ -162,8 +164,9 @@ static int find_streams(history *h, const lb_history_config *config)
     for (size_t i = 0; i < h->wanted.count; i++)
         h->streams[i] = (past){.wanted = &h->wanted.items[i], .id = hash_text(h->wanted.items[i].name)};
     for (past *s = h->streams; s < h->streams + h->wanted.count && starts_now(config) && result == 0; s++) {
-        stream state;
-        result = stream_get(h->view.txn, table_of(h), s->id, &state);
+        stream state = {.last = 0};
+        if (any)
+            result = stream_get(h->view.txn, table, s->id, &state);
         s->made = state.made;
         s->next = state.last + 1;
         s->begun = true;
@@ -171,11 +174,13 @@ static int find_streams(history *h, const lb_history_config *config)
     return result;
 }
 
-static lb_status look(history *h, int64_t deadline_ns, lb_error *error)
+/* Begins the view, unless there is no bus (*any) yet. */
+static lb_status look(history *h, bool *any, int64_t deadline_ns, lb_error *error)
 {
     store *s;
-    lb_status status = local_store(h->bus, deadline_ns, &s, error);
-    return status == LB_OK ? view_begin(&h->view, s, STORE_EVENTS, error) : status;
+    lb_status status = local_store_if_any(h->bus, deadline_ns, &s, error);
+    *any = status == LB_OK && s;
+    return *any ? view_begin(&h->view, s, STORE_EVENTS, error) : status;
 }
 
 lb_status local_history(void *self, const lb_history_config *config, int64_t deadline_ns, void **out,
@@ -186,14 +191,17 @@ lb_status local_history(void *self, const lb_history_config *config, int64_t dea
     if (!h)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     h->bus = self;
+    bool any = false;
     lb_status status = read_config(h, config, error);
     if (status == LB_OK)
-        status = look(h, deadline_ns, error);
+        status = look(h, &any, deadline_ns, error);
     if (status == LB_OK) {
-        int result = find_streams(h, config);
-        view_end(&h->view);
+        int result = find_streams(h, config, any);
+        if (any)
+            view_end(&h->view);
         if (result)
-            status = store_failed(h->view.store, STORE_EVENTS, result, "looking for streams", error);
+            status = any ? store_failed(h->view.store, STORE_EVENTS, result, "looking for streams", error)
+                         : lb_error_set(error, LB_NO_MEMORY, "out of memory for a history");
     }
     if (status == LB_OK)
         *out = h;
@@ -385,8 +393,10 @@ lb_status local_history_fetch(void *self, size_t max, int64_t deadline_ns, const
     if (!list)
         return lb_error_set(error, LB_NO_MEMORY, "out of memory for events");
     *events = list;
-    lb_status status = look(h, deadline_ns, error);
-    if (status != LB_OK)
+    bool any;
+    lb_status status = look(h, &any, deadline_ns, error);
+    *end = status == LB_OK && !any;
+    if (!any || status != LB_OK)
         return status;
     int result = take_batch(h, list, max, count, end);
     view_end(&h->view);
@@ -556,15 +566,14 @@ lb_status local_lag(void *self, lb_slice api_name, lb_slice event_name,
     local_bus *l = self;
     store *s;
     view v = {0};
-    lb_status status = local_store(l, deadline_ns, &s, error);
-    if (status == LB_OK)
+    lb_status status = local_store_if_any(l, deadline_ns, &s, error);
+    if (status == LB_OK && s)
         status = view_begin(&v, s, STORE_EVENTS, error);
-    if (status != LB_OK)
+    if (status != LB_OK || !s)
         return status;
     lag_search search = {l, v.txn, s->parts[STORE_EVENTS].table, api_name, found, data, 0};
     lb_slice shared = l->options.stream_per_event ? event_name : (lb_slice){"*", 1};
     int result = streams_of(l, v.txn, search.table, api_name, shared, false, tell_stream, &search);
-    view_end(&v);
     view_free(&v);
     result = search.result ? search.result : result;
     return result ? store_failed(s, STORE_EVENTS, result, "asking for the lag", error) : LB_OK;

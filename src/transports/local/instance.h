@@ -33,6 +33,8 @@ typedef struct local_bus {
 
 /* Opens the folder at its first use. */
 lb_status local_store(local_bus *l, int64_t deadline_ns, store **s, lb_error *error);
+/* The same for who only looks, and makes nothing: *s is NULL when there is no bus yet. */
+lb_status local_store_if_any(local_bus *l, int64_t deadline_ns, store **s, lb_error *error);
 
 /* Copies a value that LMDB gave out; data NULL when memory is short. */
 static inline lb_slice copy_value(arena *a, const MDB_val *v)

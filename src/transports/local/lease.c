@@ -119,7 +119,7 @@ lb_status local_give_back(void *self, const lb_event_message *const *events, siz
     }
     status = write_end(&t, result, "giving events back", error);
     for (size_t i = 0; i < count && status == LB_OK; i++)
-        wake_up(s->wake, wake_all_of(l->sources[events[i]->source].stream), WAKE_ALL);
+        wake_all(s->wake, l->sources[events[i]->source].stream);
     return status;
 }
 

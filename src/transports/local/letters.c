@@ -130,7 +130,7 @@ lb_status local_letter_replay(local_bus *bus, lb_slice name, const lb_event_mess
     store *s = l.t.store;
     status = write_end(&l.t, result, "replaying a dead letter", error);
     if (status == LB_OK)
-        wake_up(s->wake, hash_text(l.stream_name), WAKE_ALL);
+        wake_all(s->wake, hash_text(l.stream_name));
     return status;
 }
 

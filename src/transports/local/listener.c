@@ -97,10 +97,10 @@ static int find_copy(listener *l, const source *s, const transaction *t, const g
     int result = l->deduplicate_ns ? copies_find(t, &c, l->deduplicate_ns, !l->full, &first) : 0;
     *copy = first != 0;
     if (first)
-        lb_log(LB_LOG_DEBUG,
-               "%s: event %.*s (entry %llu of %s) is a copy of entry %llu: passed over (%llu in all)", l->group,
-               (int)c.id.size, c.id.data, (unsigned long long)c.number, s->name, (unsigned long long)first,
-               (unsigned long long)++l->copies);
+        notes_add(&l->notes, LB_LOG_DEBUG,
+                  "%s: event %.*s (entry %llu of %s) is a copy of entry %llu: passed over (%llu in all)",
+                  l->group, (int)c.id.size, c.id.data, (unsigned long long)c.number, s->name,
+                  (unsigned long long)first, (unsigned long long)++l->copies);
     return result;
 }
 
@@ -115,8 +115,9 @@ static int take_over(listener *l, const source *s, group *g, transaction *t, uin
     int result = entry_get(t->txn, table_of(t), s->stream, number, &found);
     if (result == MDB_NOTFOUND) {
         g->lost++;
-        lb_log(LB_LOG_ERROR, "%s: entry %llu of %s was lost: trimmed from the stream before it was handled",
-               l->group, (unsigned long long)number, s->name);
+        notes_add(&l->notes, LB_LOG_ERROR,
+                  "%s: entry %llu of %s was lost: trimmed from the stream before it was handled", l->group,
+                  (unsigned long long)number, s->name);
         return mdb_del(t->txn, table_of(t), &kv, NULL);
     }
     if (result == 0)
@@ -172,13 +173,17 @@ static int take_pending(listener *l, source *s, group *g, bool own, size_t max, 
 {
     enum { MOST = 256 };
     claim list[MOST];
-    size_t room = max > l->batch_count ? max - l->batch_count : 0, count;
+    size_t room = max > l->batch_count ? max - l->batch_count : 0, count, i;
     int64_t next_ns, until = lease_until(l);
     int result = collect(l, s, own, cursor, list, room < MOST ? room : MOST, &count, &next_ns);
-    for (size_t i = 0; i < count && result == 0; i++)
+    for (i = 0; i < count && result == 0 && !batch_full(l, max); i++)
         result = take_over(l, s, g, t, list[i].number, list[i].deliveries, until);
     if (result)
         return result;
+    if (i < count) { /* these are large: the rest is for the next batch */
+        next_ns = RECLAIM_NOW;
+        s->own_after = own ? list[i].number - 1 : s->own_after;
+    }
     if (own) {
         s->own = next_ns == RECLAIM_NOW;
         next_ns = g->reclaim_at_ns;
@@ -190,13 +195,14 @@ static int take_pending(listener *l, source *s, group *g, bool own, size_t max, 
 }
 
 /* Entries that were trimmed before this group read them. */
-static void note_lost(const listener *l, const source *s, group *g, const stream *state)
+static void note_lost(listener *l, const source *s, group *g, const stream *state)
 {
     if (g->cursor + 1 >= state->first)
         return;
     uint64_t lost = state->first - g->cursor - 1;
-    lb_log(LB_LOG_ERROR, "%s: %llu events of %s were lost: trimmed from the stream before they were read",
-           l->group, (unsigned long long)lost, s->name);
+    notes_add(&l->notes, LB_LOG_ERROR,
+              "%s: %llu events of %s were lost: trimmed from the stream before they were read", l->group,
+              (unsigned long long)lost, s->name);
     g->lost += lost;
     g->cursor = state->first - 1;
 }
@@ -258,13 +264,13 @@ static int enter(const listener *l, const source *s, transaction *t)
 
 /* A group that vanished is made again where this listener stood, or at the start of a stream that is new too
  * (S18). */
-static int recreate(const listener *l, source *s, group *g, transaction *t)
+static int recreate(listener *l, source *s, group *g, transaction *t)
 {
     stream state = {0};
     int result = stream_get(t->txn, table_of(t), s->stream, &state);
     *g = (group){.cursor = s->made == state.made ? s->delivered : 0, .reclaim_at_ns = NO_RECLAIM};
-    lb_log(LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu", l->group, s->name,
-           (unsigned long long)g->cursor);
+    notes_add(&l->notes, LB_LOG_WARNING, "%s: the group on %s had vanished; it goes on after entry %llu",
+              l->group, s->name, (unsigned long long)g->cursor);
     s->made = state.made;
     s->remade = g->cursor;
     if (result == 0) /* it may be new: then it is to be this one */
@@ -457,6 +463,7 @@ static lb_status exchange(listener *l, store *s, size_t max, int64_t deadline_ns
     if (result == 0 && l->deduplicate_ns) /* faster than ids are added */
         result = copies_sweep(&t, 2 * l->batch_count + 2);
     status = write_end(&t, result, "taking events", error);
+    notes_end(&l->notes, status == LB_OK);
     if (status == LB_OK) {
         done_written(l);
         l->turn = (l->turn + 1) % l->source_count;
@@ -526,6 +533,7 @@ static void free_listener(listener *l)
     free(l->batch);
     wake_set_free(&l->wake);
     arena_free(&l->arena);
+    notes_free(&l->notes);
     free(l);
 }
 

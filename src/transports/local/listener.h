@@ -5,6 +5,7 @@
 
 #include "copies.h"
 #include "instance.h"
+#include "notes.h"
 #include "stream.h"
 
 /* One stream that a listener reads. */
@@ -44,6 +45,7 @@ typedef struct listener {
     arena arena;
     given *batch;
     size_t batch_count, batch_capacity, batch_bytes;
+    notes notes; /* of the transaction */
 } listener;
 
 /* The entry of an event that this listener was given; LB_USAGE: it is another's. */
@@ -78,7 +80,7 @@ lb_status local_letter_purge(local_bus *l, lb_slice name, const lb_event_message
 
 /* together.c: firing where each fire must be on the disk. A batch begins so, and goes on with the name
  * of the stream and a slice of records (as stream_append takes them) for each run. */
-void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t runs);
+void together_begin(buffer *staged, int64_t most_length, uint32_t runs);
 /* `ids`: of the first event of each run. */
 lb_status together_fire(store *s, const buffer *staged, native_id *ids, size_t runs, int64_t deadline_ns,
                         lb_error *error);

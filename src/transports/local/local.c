@@ -1,7 +1,10 @@
 /* The instance of the local transport: options, the store at its first use, forks. */
 #include "local.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "doctor.h"
 #include "instance.h"
@@ -23,6 +26,20 @@ lb_status local_store(local_bus *l, int64_t deadline_ns, store **s, lb_error *er
     __atomic_store_n(&l->store, *s, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&l->lock);
     return status;
+}
+
+lb_status local_store_if_any(local_bus *l, int64_t deadline_ns, store **s, lb_error *error)
+{
+    char path[PATH_MAX + 16];
+    *s = __atomic_load_n(&l->store, __ATOMIC_ACQUIRE);
+    if (*s && !store_gone(*s))
+        return LB_OK;
+    snprintf(path, sizeof path, "%s/events", l->options.folder);
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
+        *s = NULL;
+        return LB_OK;
+    }
+    return local_store(l, deadline_ns, s, error);
 }
 
 static void close_instance(void *self)

@@ -9,6 +9,7 @@
 
 #include "../../base/clock.h"
 #include "copies.h"
+#include "notes.h"
 #include "stream.h"
 
 /* groups and ids looked at in one transaction */
@@ -112,7 +113,7 @@ int presence_leave(MDB_txn *txn, MDB_dbi table, uint64_t stream_id, uint64_t gro
 /* ---- Sweeping --------------------------------------------------------------------------------------- */
 
 /* Also how many events it had not handled: they go with it (S16). */
-static void tell(MDB_txn *txn, MDB_dbi table, group_name g, const presence *p)
+static void tell(notes *told, MDB_txn *txn, MDB_dbi table, group_name g, const presence *p)
 {
     group state;
     stream s = {0};
@@ -124,15 +125,17 @@ static void tell(MDB_txn *txn, MDB_dbi table, group_name g, const presence *p)
         mdb_get(txn, table, &kv, &v) != 0 || v.mv_size < sizeof state)
         return;
     memcpy(&state, v.mv_data, sizeof state);
-    lb_log(
-        p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING, "the group %.*s is removed: %s; %llu events not handled",
-        (int)(v.mv_size - sizeof state), (const char *)v.mv_data + sizeof state,
-        p->temporary ? "it was temporary, and its process is gone"
-                     : "nobody listened for longer than group_ttl",
-        (unsigned long long)(s.last > state.cursor ? s.last - state.cursor : 0) + (unsigned long long)pending);
+    notes_add(told, p->temporary ? LB_LOG_DEBUG : LB_LOG_WARNING,
+              "the group %.*s is removed: %s; %llu events not handled", (int)(v.mv_size - sizeof state),
+              (const char *)v.mv_data + sizeof state,
+              p->temporary ? "it was temporary, and its process is gone"
+                           : "nobody listened for longer than group_ttl",
+              (unsigned long long)(s.last > state.cursor ? s.last - state.cursor : 0) +
+                  (unsigned long long)pending);
 }
 
-static int sweep_group(MDB_txn *txn, MDB_dbi table, group_name g, bool alone, int64_t idle_ms, int64_t ttl_ms)
+static int sweep_group(notes *told, MDB_txn *txn, MDB_dbi table, group_name g, bool alone, int64_t idle_ms,
+                       int64_t ttl_ms)
 {
     presence p;
     int result = look(txn, table, g, true, alone, 0, &p);
@@ -140,7 +143,7 @@ static int sweep_group(MDB_txn *txn, MDB_dbi table, group_name g, bool alone, in
         return result;
     listener_record nobody = {.idle_ms = p.idle_ms + idle_ms};
     if (p.temporary || (ttl_ms && nobody.idle_ms > ttl_ms)) {
-        tell(txn, table, g, &p);
+        tell(told, txn, table, g, &p);
         return group_remove(txn, table, g.stream, g.group);
     }
     return put_record(txn, table, g, 0, &nobody);
@@ -172,6 +175,7 @@ static lb_status sweep_some(store *s, bool alone, int64_t idle_ms, int64_t ttl_m
                             size_t *count, lb_error *error)
 {
     transaction t;
+    notes told = {0};
     MDB_dbi table = s->parts[STORE_EVENTS].table;
     group_name after = *count ? list[*count - 1] : (group_name){0, 0};
     lb_status status = write_begin(s, STORE_EVENTS, 0, clock_in_ms(GUARD_LEAST_MS), &t, error);
@@ -179,10 +183,13 @@ static lb_status sweep_some(store *s, bool alone, int64_t idle_ms, int64_t ttl_m
         return status;
     int result = read_groups(t.txn, table, after, list, count);
     for (size_t i = 0; i < *count && result == 0; i++)
-        result = sweep_group(t.txn, table, list[i], alone, idle_ms, ttl_ms);
+        result = sweep_group(&told, t.txn, table, list[i], alone, idle_ms, ttl_ms);
     if (result == 0)
         result = copies_sweep(&t, MOST_IDS);
-    return write_end(&t, result, "removing groups", error);
+    status = write_end(&t, result, "removing groups", error);
+    notes_end(&told, status == LB_OK);
+    notes_free(&told);
+    return status;
 }
 
 lb_status presence_sweep(store *s, bool alone, int64_t idle_ms, int64_t group_ttl_ms, lb_error *error)

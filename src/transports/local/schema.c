@@ -74,10 +74,10 @@ static lb_status schema_load(void *self, void (*found)(lb_slice api_name, lb_sli
     lb_slice *list = NULL;
     size_t count = 0;
     MDB_cursor *cursor;
-    lb_status status = local_store(self, deadline_ns, &s, error);
-    if (status == LB_OK)
+    lb_status status = local_store_if_any(self, deadline_ns, &s, error);
+    if (status == LB_OK && s)
         status = view_begin(&v, s, STORE_CALLS, error);
-    if (status != LB_OK)
+    if (status != LB_OK || !s)
         return status;
     int result = mdb_cursor_open(v.txn, s->parts[STORE_CALLS].table, &cursor);
     if (result == 0) {

@@ -19,7 +19,7 @@
 #include "presence.h"
 #include "stream.h"
 
-enum { MOST_READERS = 4096 };
+enum { MOST_READERS = 4096, LOCK_BYTES = MOST_READERS * 64 + 4096 }; /* of LMDB's lock files */
 #define CALLS_MOST    (INT64_C(1) << 30)
 #define CHECK_AT_ONCE (64 << 20) /* a file up to this size is looked through whenever we are alone */
 
@@ -33,6 +33,62 @@ static store *inherited; /* those that its parent had, or whose folders are gone
 static void file_path(const store *s, const char *name, char out[PATH_MAX + 32])
 {
     snprintf(out, PATH_MAX + 32, "%s/%s", s->path, name);
+}
+
+static void forget_file(const store *s, const char *name)
+{
+    char path[PATH_MAX + 32];
+    file_path(s, name, path);
+    unlink(path);
+}
+
+static int open_file(const store *s, const char *name, const local_options *o, lb_error *error)
+{
+    char path[PATH_MAX + 32];
+    file_path(s, name, path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, o->group_access ? 0660 : 0600);
+    if (fd < 0) {
+        bool access = errno == EACCES || errno == EROFS || errno == EPERM;
+        lb_error_set(error,
+                     access            ? LB_ACCESS
+                     : errno == ENOSPC ? LB_NO_SPACE
+                     : errno == ENOENT ? LB_TRANSPORT /* the folder was removed this very moment */
+                                       : LB_SYSTEM,
+                     "%s: %s", path, strerror(errno));
+    } else if (o->group_access) {
+        fchmod(fd, 0660); /* fails when it is another user's, who has done it */
+    }
+    return fd;
+}
+
+/* The space of a file that is mapped for writing: a full disk is an error now, and no SIGBUS later. */
+static lb_status reserve_file(const store *s, const char *name, int fd, off_t size, lb_error *error)
+{
+    int result;
+    do
+        result = posix_fallocate(fd, 0, size);
+    while (result == EINTR);
+    if (result == 0 || result == EOPNOTSUPP || result == EINVAL)
+        return LB_OK;
+    return lb_error_set(error, result == ENOSPC || result == EDQUOT ? LB_NO_SPACE : LB_SYSTEM, "%s/%s: %s",
+                        s->path, name, strerror(result));
+}
+
+/* What was made, renamed and removed in the folder, and the folder itself, is on the disk. 0, or an errno. */
+static int sync_folder(const store *s)
+{
+    static const char *const names[] = {".", ".."};
+    char path[PATH_MAX + 32];
+    int result = 0;
+    for (int i = 0; i < 2 && result == 0; i++) {
+        file_path(s, names[i], path);
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL)
+            result = errno;
+        if (fd >= 0)
+            close(fd);
+    }
+    return result;
 }
 
 static void close_database(database *d)
@@ -124,6 +180,9 @@ lb_status store_set_durable(store *s, lb_error *error)
     transaction t;
     if (store_durable(s))
         return LB_OK;
+    int result = sync_folder(s);
+    if (result)
+        return store_failed(s, STORE_EVENTS, result, "making it durable", error);
     lb_status status = write_begin(s, STORE_EVENTS, 0, clock_in_ms(GUARD_MOST_MS), &t, error);
     if (status != LB_OK)
         return status;
@@ -138,13 +197,27 @@ static void note_assertion(MDB_env *env, const char *message)
     lb_log(LB_LOG_CRITICAL, "the local bus's database is damaged: %s", message);
 }
 
-static lb_status open_database(store *s, store_part part, const local_options *o, lb_error *error)
+/* LMDB would make it as long, without the space for it. */
+static lb_status make_lock_file(const store *s, store_part part, const local_options *o, lb_error *error)
+{
+    static const char *const names[] = {[STORE_EVENTS] = "events-lock", [STORE_CALLS] = "calls-lock"};
+    int fd = open_file(s, names[part], o, error);
+    if (fd < 0)
+        return error->status;
+    lb_status status = reserve_file(s, names[part], fd, LOCK_BYTES, error);
+    close(fd);
+    return status;
+}
+
+static lb_status open_database(store *s, store_part part, const local_options *o, bool alone, lb_error *error)
 {
     database *d = &s->parts[part];
-    char path[PATH_MAX + 32], lock[PATH_MAX + 40];
+    char path[PATH_MAX + 32];
     struct stat about;
+    lb_status status = alone ? make_lock_file(s, part, o, error) : LB_OK;
+    if (status != LB_OK)
+        return status;
     file_path(s, d->name, path);
-    snprintf(lock, sizeof lock, "%s-lock", path);
     bool is_new = stat(path, &about) != 0 || about.st_size == 0;
     int64_t most = part == STORE_CALLS && o->max_size > CALLS_MOST ? CALLS_MOST : o->max_size;
     int result = mdb_env_create(&d->env);
@@ -157,10 +230,8 @@ static lb_status open_database(store *s, store_part part, const local_options *o
         result =
             mdb_env_open(d->env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS, o->group_access ? 0660 : 0600);
     }
-    if (result == 0 && is_new && o->group_access) {
+    if (result == 0 && is_new && o->group_access)
         chmod(path, 0660);
-        chmod(lock, 0660);
-    }
     if (result == 0)
         result = mdb_env_get_fd(d->env, &d->fd);
     if (result)
@@ -173,7 +244,7 @@ static lb_status open_database(store *s, store_part part, const local_options *o
     d->page_size = stat_of_env.ms_psize;
     mdb_reader_check(d->env, &d->stale);
     bool empty = false;
-    lb_status status = identify(s, part, &empty, error);
+    status = identify(s, part, &empty, error);
     return status == LB_OK && empty ? mark(s, part, error) : status;
 }
 
@@ -210,18 +281,36 @@ static lb_status check_way(const store *s, lb_error *error)
     return status == LB_OK ? LB_OK : lb_error_set(error, status, "%s: %s", s->path, why.message);
 }
 
+/* By a descriptor of its own: a mapping that a forked child has would hold the lock of wake_fd. */
+static void *map_apart(const store *s)
+{
+    char path[PATH_MAX + 32];
+    file_path(s, "wake", path);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return MAP_FAILED;
+    void *at = mmap(NULL, sizeof(struct wake_file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int number = errno;
+    close(fd);
+    errno = number;
+    return at;
+}
+
 /* Maps it. We are alone, or it was written by somebody of the same format. */
 static lb_status map_wake_file(store *s, bool alone, lb_error *error)
 {
     struct stat about;
+    lb_status status = LB_OK;
     if (alone && ftruncate(s->wake_fd, sizeof(struct wake_file)) != 0)
         return lb_error_set(error, errno == ENOSPC ? LB_NO_SPACE : LB_SYSTEM, "%s/wake: %s", s->path,
                             strerror(errno));
-    if (alone && posix_fallocate(s->wake_fd, 0, sizeof(struct wake_file)) == ENOSPC)
-        return lb_error_set(error, LB_NO_SPACE, "%s/wake: no space left", s->path);
+    if (alone)
+        status = reserve_file(s, "wake", s->wake_fd, sizeof(struct wake_file), error);
+    if (status != LB_OK)
+        return status;
     if (fstat(s->wake_fd, &about) != 0 || about.st_size != sizeof(struct wake_file))
         return lb_error_set(error, LB_UNSUPPORTED, "%s/wake: of another format, and in use", s->path);
-    void *at = mmap(NULL, sizeof(struct wake_file), PROT_READ | PROT_WRITE, MAP_SHARED, s->wake_fd, 0);
+    void *at = map_apart(s);
     if (at == MAP_FAILED)
         return lb_error_set(error, LB_SYSTEM, "%s/wake: mmap: %s", s->path, strerror(errno));
     s->shared = at;
@@ -243,11 +332,8 @@ static bool same_boot(const store *s, const char boot[40])
 
 static void forget_calls(const store *s)
 {
-    char path[PATH_MAX + 32];
-    file_path(s, "calls", path);
-    unlink(path);
-    file_path(s, "calls-lock", path);
-    unlink(path);
+    forget_file(s, "calls");
+    forget_file(s, "calls-lock");
 }
 
 /* Nobody else has the folder open: looks at the files before LMDB maps them, and begins a new wake file. */
@@ -260,6 +346,7 @@ static lb_status prepare_alone(store *s, bool *rebooted, lb_error *error)
     *rebooted = !same_boot(s, boot);
     if (*rebooted)
         forget_calls(s);
+    forget_file(s, "events-new"); /* of a compaction that was killed */
     file_path(s, "events", path);
     bool whole = *rebooted || (stat(path, &about) == 0 && about.st_size <= CHECK_AT_ONCE);
     lb_status status = check_file(path, whole, error);
@@ -297,26 +384,8 @@ static lb_status check_in_use(store *s, lb_error *error)
 
 /* ---- Opening ---------------------------------------------------------------------------------------- */
 
-static int open_file(const store *s, const char *name, const local_options *o, lb_error *error)
-{
-    char path[PATH_MAX + 32];
-    file_path(s, name, path);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, o->group_access ? 0660 : 0600);
-    if (fd < 0) {
-        bool access = errno == EACCES || errno == EROFS || errno == EPERM;
-        lb_error_set(error,
-                     access            ? LB_ACCESS
-                     : errno == ENOSPC ? LB_NO_SPACE
-                                       : LB_SYSTEM,
-                     "%s: %s", path, strerror(errno));
-    } else if (o->group_access) {
-        fchmod(fd, 0660); /* fails when it is another user's, who has done it */
-    }
-    return fd;
-}
-
 /* Others hold it for the moment that they need to open the folder. */
-static lb_status lock_opening(const store *s, int fd, int64_t deadline_ns, lb_error *error)
+static lb_status wait_for_opening(const store *s, int fd, int64_t deadline_ns, lb_error *error)
 {
     int64_t least = clock_in_ms(GUARD_LEAST_MS), most = clock_in_ms(GUARD_MOST_MS);
     int64_t until = deadline_ns < least ? least : deadline_ns > most ? most : deadline_ns;
@@ -332,16 +401,38 @@ static lb_status lock_opening(const store *s, int fd, int64_t deadline_ns, lb_er
     return LB_OK;
 }
 
+/* Whoever had it locked may have removed it with the folder: then it is another one that is to be locked. */
+static lb_status lock_opening(store *s, const local_options *o, int64_t deadline_ns, lb_error *error)
+{
+    struct stat about = {.st_nlink = 0};
+    lb_status status = LB_OK;
+    while (status == LB_OK && about.st_nlink == 0) {
+        if (s->opening_fd >= 0)
+            close(s->opening_fd);
+        s->opening_fd = open_file(s, "open", o, error);
+        status = s->opening_fd < 0 ? error->status : wait_for_opening(s, s->opening_fd, deadline_ns, error);
+        if (status == LB_OK && fstat(s->opening_fd, &about) != 0)
+            status = lb_error_set(error, LB_SYSTEM, "%s/open: %s", s->path, strerror(errno));
+    }
+    return status;
+}
+
+static void close_locks(store *s)
+{
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    if (s->opening_fd >= 0)
+        close(s->opening_fd);
+    s->wake_fd = s->opening_fd = -1;
+}
+
 static void free_store(store *s)
 {
     for (int i = 0; i < STORE_PARTS; i++)
         close_database(&s->parts[i]);
     if (s->shared)
         munmap(s->shared, sizeof *s->shared);
-    if (s->wake_fd >= 0)
-        close(s->wake_fd);
-    if (s->opening_fd >= 0)
-        close(s->opening_fd);
+    close_locks(s);
     free(s);
 }
 
@@ -349,13 +440,13 @@ static lb_status open_files(store *s, const local_options *o, bool must_be_alone
 {
     bool rebooted = false;
     if ((s->wake_fd = open_file(s, "wake", o, error)) < 0)
-        return error ? error->status : LB_SYSTEM;
+        return error->status;
     bool alone = flock(s->wake_fd, LOCK_EX | LOCK_NB) == 0;
     if (must_be_alone && !alone)
         return lb_error_set(error, LB_BUSY, "%s is in use by another process", s->path);
     lb_status status = alone ? prepare_alone(s, &rebooted, error) : check_in_use(s, error);
     for (int i = 0; i < STORE_PARTS && status == LB_OK; i++)
-        status = open_database(s, i, o, error);
+        status = open_database(s, i, o, alone, error);
     if (status == LB_OK && o->durable)
         status = store_set_durable(s, error);
     if (status == LB_OK && rebooted)
@@ -376,11 +467,10 @@ static lb_status open_new(const local_options *o, const struct stat *about, bool
     *s = (store){.device = about->st_dev,
                  .inode = about->st_ino,
                  .wake_fd = -1,
+                 .opening_fd = -1,
                  .parts = {[STORE_EVENTS] = {.name = "events"}, [STORE_CALLS] = {.name = "calls"}}};
     snprintf(s->path, sizeof s->path, "%s", o->folder);
-    s->opening_fd = open_file(s, "open", o, error);
-    lb_status status = s->opening_fd < 0 ? (error ? error->status : LB_SYSTEM)
-                                         : lock_opening(s, s->opening_fd, deadline_ns, error);
+    lb_status status = lock_opening(s, o, deadline_ns, error);
     if (status == LB_OK)
         status = open_files(s, o, alone, error);
     if (status == LB_OK && !alone) {
@@ -395,19 +485,25 @@ static lb_status open_new(const local_options *o, const struct stat *about, bool
     return status;
 }
 
-/* In the child of a fork. The parent's environments stay where they are: closing one here would release locks
- * of ours on the same files. */
-static void forget_stores(void)
+/* A fork waits until no folder is being opened. */
+static void before_fork(void) { pthread_mutex_lock(&stores_lock); }
+static void after_fork_in_parent(void) { pthread_mutex_unlock(&stores_lock); }
+
+/* The parent's environments stay where they are: closing one here would release locks of ours on the same
+ * files. Its own locks are the parent's as long as a copy of their descriptors is open anywhere. */
+static void after_fork_in_child(void)
 {
-    pthread_mutex_init(&stores_lock, NULL);
     store **at = &inherited;
     while (*at)
         at = &(*at)->next;
     *at = stores;
     stores = NULL;
+    for (store *s = inherited; s; s = s->next)
+        close_locks(s);
+    pthread_mutex_unlock(&stores_lock);
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_stores); }
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
 /* Opens the folder, or shares it with whoever in this process has it open, unless it is wanted `alone`. */
 static lb_status open_or_share(const local_options *options, bool alone, int64_t deadline_ns, store **out,
@@ -492,11 +588,19 @@ void store_abandon(store *s)
 
 /* ---- Work on the files ------------------------------------------------------------------------------ */
 
-static void forget_file(const store *s, const char *name)
+/* The new file is nobody else's to read before it has the mode of the old one. */
+static int copy_compacted(const store *s, const char *path)
 {
-    char path[PATH_MAX + 32];
-    file_path(s, name, path);
-    unlink(path);
+    const database *d = &s->parts[STORE_EVENTS];
+    struct stat about;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    int result = mdb_env_copyfd2(d->env, fd, MDB_CP_COMPACT);
+    if (result == 0 && (fstat(d->fd, &about) != 0 || fchmod(fd, about.st_mode & 0777) != 0 || fsync(fd) != 0))
+        result = errno;
+    close(fd);
+    return result;
 }
 
 lb_status store_compact(store *s, lb_error *error)
@@ -504,23 +608,17 @@ lb_status store_compact(store *s, lb_error *error)
     char path[PATH_MAX + 32], compact[PATH_MAX + 32];
     file_path(s, "events", path);
     file_path(s, "events-new", compact);
-    unlink(compact);
-    int result = mdb_env_copy2(s->parts[STORE_EVENTS].env, compact, MDB_CP_COMPACT);
+    int result = copy_compacted(s, compact);
+    if (result == 0 && rename(compact, path) != 0)
+        result = errno;
+    if (result == 0)
+        result = sync_folder(s);
     if (result) {
         unlink(compact);
         return store_failed(s, STORE_EVENTS, result, "compacting", error);
     }
-    struct stat about;
-    if (stat(path, &about) == 0)
-        chmod(compact, about.st_mode & 0777);
-    int fd = open(compact, O_RDWR | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
     for (int i = 0; i < STORE_PARTS; i++)
         close_database(&s->parts[i]);
-    if (!synced || rename(compact, path) != 0)
-        return lb_error_set(error, LB_SYSTEM, "%s: compacting: %s", path, strerror(errno));
     forget_file(s, "events-lock");
     forget_calls(s);
     return LB_OK;

@@ -1,6 +1,6 @@
 /* The folder of a local bus and what is in it, as one process sees it: shared by all its bus handles.
  *
- *     events, events-lock   LMDB: streams, groups, pending entries, dead letters
+ *     events, events-lock   LMDB: streams, groups, pending entries, dead letters, ids of events
  *     calls, calls-lock     LMDB: calls, results, schemas; forgotten when the machine restarts
  *     wake                  mapped: the guards of the two databases, and what threads sleep on (wake.h)
  *     open                  locked while a process opens the folder
@@ -54,9 +54,10 @@ struct wake_head {
 struct wake_file {
     struct wake_head head;
     _Atomic uint32_t durable;
-    _Atomic int64_t sweep_at, groups_swept_at;
+    _Atomic int64_t sweep_at, groups_swept_at, touch_at;
     _Atomic uint64_t sizes[STORE_PARTS]; /* of the files, as seen last */
     atomic_bool gone;                    /* somebody has removed the folder: it is to be opened again */
+    atomic_bool cut_off;                 /* somebody has removed this file alone: who comes has another */
     struct guard {
         pthread_mutex_t mutex; /* taken by trying, since waiting must end at a deadline */
         wake_word released;
@@ -76,6 +77,7 @@ typedef struct store {
     wake_table *wake;
     database parts[STORE_PARTS];
     key copies_swept; /* up to where; under the guard of the events */
+    key swept;        /* how far the last sweep of the calls came; under their guard */
     struct store *next;
 } store;
 
@@ -135,7 +137,8 @@ bool store_gone(const store *s);
 lb_status store_set_durable(store *s, lb_error *error);
 /* True for one process in SWEEP_MS: it is to clear away what has expired. */
 bool store_sweep_due(store *s);
-/* Removes stale readers, and expired calls, results and schemas. Notices when the folder is gone. */
+/* Removes stale readers, and expired calls, results and schemas. Notices when the folder is gone, and keeps its
+ * files young: what cleans up old ones in /tmp would take those away that are only mapped. */
 void store_sweep(store *s);
 
 uint64_t hash_text(lb_slice text);

@@ -14,7 +14,8 @@
 
 enum {
     MOST_OTHERS = 16 << 20, /* bytes of others that are appended along */
-    LINGER_MS = 10000,      /* after its deadline a batch that nobody took back expires */
+    /* A batch that nobody took back expires; its process waits for two guards and a sync. */
+    LINGER_MS = 2 * GUARD_MOST_MS + 10000,
 };
 
 typedef struct batch {
@@ -106,6 +107,24 @@ static void batches_free(batches *b)
     arena_free(&b->memory);
 }
 
+/* What others staged may be anything. */
+static bool is_sound(lb_slice record)
+{
+    int64_t numbers[2];
+    uint32_t runs;
+    cut c = cut_of(record);
+    cut_bytes(&c, numbers, sizeof numbers);
+    cut_bytes(&c, &runs, sizeof runs);
+    for (uint32_t i = 0; i < runs && !c.bad; i++) {
+        cut_slice(&c);
+        cut records = cut_of(cut_slice(&c));
+        while (!records.bad && records.at < records.end)
+            cut_slice(&records);
+        c.bad |= records.bad;
+    }
+    return !c.bad;
+}
+
 /* ---- Appending -------------------------------------------------------------------------------------- */
 
 /* Appends the events of a batch; what became of them goes to `note`. */
@@ -165,6 +184,8 @@ static int append_all(transaction *t, MDB_cursor *cursor, const batches *b)
         b->bytes < MOST_OTHERS ? remove_notes(cursor, b) : 0; /* else not all that is staged is known */
     for (size_t i = 0; i < b->count && result == 0; i++) {
         MDB_val v;
+        if (i > 0 && !is_sound(b->list[i].record))
+            continue;
         result = find_note(t, b->list[i].ticket, &v);
         if (result != MDB_NOTFOUND)
             continue;
@@ -217,9 +238,9 @@ static lb_status append_staged(transaction *t, batch own, native_id *ids, size_t
     return write_end_durably(t, result, "firing events", error);
 }
 
-void together_begin(buffer *staged, int64_t deadline_ns, int64_t most_length, uint32_t runs)
+void together_begin(buffer *staged, int64_t most_length, uint32_t runs)
 {
-    int64_t expires_ns = deadline_ns == INT64_MAX ? INT64_MAX : deadline_ns + LINGER_MS * CLOCK_MS;
+    int64_t expires_ns = clock_in_ms(LINGER_MS);
     put_bytes(staged, &expires_ns, sizeof expires_ns);
     put_bytes(staged, &most_length, sizeof most_length);
     put_bytes(staged, &runs, sizeof runs);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lightbus/log.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +10,10 @@
 #include "../../base/clock.h"
 #include "key.h"
 #include "store.h"
+
+#define STEP       (UINT64_C(4) << 20)
+#define MOST_AHEAD (UINT64_C(64) << 20)
+#define TOUCH_NS   (3600 * CLOCK_SECOND)
 
 enum {
     GUARD_LOOK_MS = 20, /* how long a killed holder may go unnoticed */
@@ -49,7 +54,8 @@ lb_status store_failed(const store *s, store_part part, int result, const char *
         break;
     }
     return lb_error_set(error, status, "%s/%s: %s: %s", s->path, s->parts[part].name, doing,
-                        mdb_strerror(result));
+                        result == MDB_PANIC ? "an earlier write failed halfway: start this process again"
+                                            : mdb_strerror(result));
 }
 
 /* ---- Keys and numbers ------------------------------------------------------------------------------- */
@@ -116,6 +122,45 @@ static void guard_unlock(store *s, store_part part)
     wake_word_wake(s->wake, &g->released, 1);
 }
 
+/* ---- Removal ---------------------------------------------------------------------------------------- */
+
+static bool is_linked(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) != 0 || about.st_nlink > 0;
+}
+
+/* All of it, and it is made again; or the mapped file alone: then it cannot, since a process may have LMDB's
+ * file open only once. */
+static void notice_removal(store *s)
+{
+    if (is_linked(s->wake_fd))
+        return;
+    if (is_linked(s->parts[STORE_EVENTS].fd)) {
+        if (!atomic_exchange(&s->shared->cut_off, true))
+            lb_log(LB_LOG_ERROR, "%s/wake was removed while in use: end all processes that use the folder",
+                   s->path);
+    } else if (!atomic_exchange(&s->shared->gone, true)) {
+        lb_log(LB_LOG_ERROR,
+               "the folder of the local bus, %s, was removed while in use: it is made again, empty", s->path);
+    }
+}
+
+/* Seldom: a disk may be asleep. */
+static void keep_young(store *s)
+{
+    static const char *const names[] = {"open", "wake", "events", "events-lock", "calls", "calls-lock"};
+    char path[PATH_MAX + 16];
+    int64_t now = clock_now(), due = atomic_load(&s->shared->touch_at);
+    if (now < due || !atomic_compare_exchange_strong(&s->shared->touch_at, &due, now + TOUCH_NS))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", s->path, names[i]);
+        utimensat(AT_FDCWD, path, NULL,
+                  AT_SYMLINK_NOFOLLOW); /* fails where it is another user's, who does so */
+    }
+}
+
 /* ---- Truncation ------------------------------------------------------------------------------------- */
 
 static void note_size(store *s, store_part part, uint64_t size)
@@ -139,7 +184,12 @@ static lb_status check_size(store *s, store_part part, lb_error *error)
         return LB_OK;
     struct stat about;
     uint64_t known = atomic_load(&s->shared->sizes[part]); /* before looking: it may be growing */
-    if (fstat(d->fd, &about) != 0 || (uint64_t)about.st_size < known)
+    if (fstat(d->fd, &about) != 0 || about.st_nlink == 0 || atomic_load(&s->shared->cut_off)) {
+        notice_removal(s);
+        return lb_error_set(error, LB_TRANSPORT, "%s: %s was removed while in use", s->path,
+                            atomic_load(&s->shared->cut_off) ? "wake" : d->name);
+    }
+    if ((uint64_t)about.st_size < known)
         return lb_error_set(error, LB_MALFORMED, "%s/%s: truncated while in use: end all processes that use it",
                             s->path, d->name);
     note_size(s, part, (uint64_t)about.st_size);
@@ -166,6 +216,20 @@ static uint64_t count_free_pages(MDB_txn *txn)
     return total;
 }
 
+/* Makes the file longer, by `need` at least, by `wanted` if the disk has as much. In steps: where files are
+ * memory, a signal undoes what was just added. 0, or an errno. */
+static int lengthen(database *d, uint64_t need, uint64_t wanted)
+{
+    while (d->allocated < wanted) {
+        uint64_t left = wanted - d->allocated, step = left < STEP ? left : STEP;
+        if (fallocate(d->fd, 0, (off_t)d->allocated, (off_t)step) == 0)
+            d->allocated += step;
+        else if (errno != EINTR)
+            return d->allocated >= need ? 0 : errno;
+    }
+    return 0;
+}
+
 /* Sees to it that the file has room for so much and the reserve behind its last page, or holds enough free
  * pages. The guard is held. 0, or what is to be said of it. */
 static int make_room(store *s, store_part part, MDB_txn *txn, size_t bytes)
@@ -185,12 +249,9 @@ static int make_room(store *s, store_part part, MDB_txn *txn, size_t bytes)
     int stale, result = MDB_MAP_FULL;
     mdb_reader_check(d->env, &stale); /* one that was killed keeps pages from being used again */
     if (need <= d->map_size) {
-        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8, target = need + more;
-        if (target > d->map_size)
-            target = d->map_size;
-        result = fallocate(d->fd, 0, (off_t)d->allocated, (off_t)(target - d->allocated)) == 0 ? 0 : errno;
-        if (result == 0)
-            d->allocated = target;
+        uint64_t more = need / 8 < STORE_RESERVE ? STORE_RESERVE : need / 8;
+        uint64_t wanted = need + (more < MOST_AHEAD ? more : MOST_AHEAD);
+        result = lengthen(d, need, wanted < d->map_size ? wanted : d->map_size);
         note_size(s, part, d->allocated);
         if (result == EOPNOTSUPP)
             result = 0; /* no reserve then */
@@ -324,7 +385,9 @@ static int sweep_calls(transaction *t)
     int result = mdb_cursor_open(t->txn, t->store->parts[STORE_CALLS].table, &c);
     if (result)
         return result;
-    int more = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    key from = t->store->swept.size ? t->store->swept : key_make(0, NULL, 0);
+    k = key_val(&from);
+    int more = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (int seen = 0; more == 0 && seen < SWEEP_MOST; seen++) {
         bool expired = v.mv_size < sizeof expires;
         if (!expired) {
@@ -335,6 +398,11 @@ static int sweep_calls(transaction *t)
             break;
         more = mdb_cursor_get(c, &k, &v, MDB_NEXT); /* after a deletion too: LMDB stands before the next one */
     }
+    t->store->swept.size = 0; /* from the beginning again, or from here */
+    if (more == 0 && result == 0 && k.mv_size <= sizeof from.bytes) {
+        t->store->swept.size = k.mv_size;
+        memcpy(t->store->swept.bytes, k.mv_data, k.mv_size);
+    }
     mdb_cursor_close(c);
     return result;
 }
@@ -343,13 +411,11 @@ void store_sweep(store *s)
 {
     transaction t;
     lb_error error = {0};
-    struct stat about;
     int stale;
-    if (fstat(s->wake_fd, &about) == 0 && about.st_nlink == 0 && !atomic_exchange(&s->shared->gone, true)) {
-        lb_log(LB_LOG_ERROR,
-               "the folder of the local bus, %s, was removed while in use: it is made again, empty", s->path);
+    notice_removal(s);
+    if (store_gone(s))
         return;
-    }
+    keep_young(s);
     for (int i = 0; i < STORE_PARTS; i++)
         mdb_reader_check(s->parts[i].env, &stale);
     if (write_begin(s, STORE_CALLS, 0, clock_in_ms(GUARD_LEAST_MS), &t, &error) == LB_OK)

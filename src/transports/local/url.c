@@ -12,6 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../base/json.h"
+#include "../../base/suggest.h"
+
 typedef enum option_kind { OPTION_SECONDS, OPTION_COUNT, OPTION_CHOICE } option_kind;
 
 typedef struct option_row {
@@ -42,39 +45,15 @@ enum { OPTION_ROWS = sizeof option_rows / sizeof *option_rows };
 
 /* ---- Options ---------------------------------------------------------------------------------------- */
 
-/* How many letters must be added, removed or changed to make one name of the other. */
-static size_t distance(const char *a, const char *b)
-{
-    enum { LONGEST = 40 };
-    size_t row[LONGEST + 1], size = strlen(b);
-    if (size > LONGEST)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= size; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 1; j <= size; j++) {
-            size_t above = row[j], best = diagonal + (a[i] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[size];
-}
-
 static lb_status unknown_option(const char *name, lb_error *error)
 {
-    const option_row *nearest = option_rows;
+    suggestion s = suggestion_for(slice_of(name));
     for (const option_row *row = option_rows; row < option_rows + OPTION_ROWS; row++)
-        if (distance(name, row->name) < distance(name, nearest->name))
-            nearest = row;
-    return lb_error_set(error, LB_CONFIG, "local: unknown option \"%.40s\"; did you mean \"%s\"?", name,
-                        nearest->name);
+        suggestion_consider(&s, slice_of(row->name));
+    if (!s.best.size)
+        return lb_error_set(error, LB_CONFIG, "local: unknown option \"%.40s\"", name);
+    return lb_error_set(error, LB_CONFIG, "local: unknown option \"%.40s\"; did you mean \"%.*s\"?", name,
+                        (int)s.best.size, s.best.data);
 }
 
 static lb_status set_option(local_options *o, const option_row *row, const char *value, lb_error *error)

@@ -75,7 +75,7 @@ void wake_word_wait(wake_table *t, wake_word *w, uint32_t seen, int64_t until_ns
     way_of(t)->wait_word(w, seen, until_ns);
 }
 
-void wake_up(wake_table *t, uint64_t what, int waiters)
+void wake_waiters(wake_table *t, uint64_t what, int waiters)
 {
     wake_word_wake(t, wake_word_of(t, what), waiters);
     if (atomic_load(&t->any.waiters))

@@ -58,7 +58,12 @@ static inline uint64_t wake_some_of(uint64_t api) { return api & ~UINT64_C(1); }
 static inline uint64_t wake_all_of(uint64_t what) { return what | 1; }
 
 /* Something happened; wakes so many of those who wait for it. Only async-signal-safe functions are used. */
-void wake_up(wake_table *t, uint64_t what, int waiters);
+void wake_waiters(wake_table *t, uint64_t what, int waiters);
+static inline void wake_some(wake_table *t, uint64_t api, int waiters)
+{
+    wake_waiters(t, wake_some_of(api), waiters);
+}
+static inline void wake_all(wake_table *t, uint64_t what) { wake_waiters(t, wake_all_of(what), WAKE_ALL); }
 static inline wake_word *wake_word_of(wake_table *t, uint64_t what) { return &t->words[what % WAKE_WORDS]; }
 
 /* The same for a word that is none of the table's, but is slept on in its way. Waits while the generation is

@@ -123,6 +123,7 @@ void caller_close(caller *c)
 /* What was in flight is the parent's; see after_fork in redis.c. */
 void caller_after_fork(caller *c)
 {
+    leave_memory_of(c, sizeof *c);
     close(c->wake_fd);
     conn_abandon(&c->a);
     conn_abandon(&c->b);
@@ -515,7 +516,10 @@ static lb_status read_results(caller *c, const reply *r, const lb_result_message
             ++*count;
     }
     *results = list;
-    return list ? LB_OK : lb_error_set(error, LB_NO_MEMORY, "out of memory for results");
+    if (list)
+        return LB_OK;
+    *count = 0;
+    return lb_error_set(error, LB_NO_MEMORY, "out of memory for results");
 }
 
 /* Reads replies until results came, the pop is over, or the deadline. */
@@ -577,5 +581,6 @@ lb_status caller_fetch(void *self, int64_t deadline_ns, const lb_result_message 
     /* A program with an event loop polls the descriptor next: there must be something to come. */
     if (only_look && status == LB_OK && *count && !popping(c))
         write_pop(c, deadline_ns, NULL);
-    return status == LB_TIMEOUT ? LB_OK : status;
+    return status == LB_TIMEOUT || *count ? LB_OK
+                                          : status; /* results come first, the failure will come again */
 }

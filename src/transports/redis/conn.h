@@ -41,6 +41,8 @@ void conn_drop(conn *c);  /* without a word to the server; the next conn_ready c
 /* In a forked child, of a connection that a thread of the parent may have been using: all that it holds but the
  * descriptor is left as it is, and made anew. */
 void conn_abandon(conn *c);
+/* The memory that an object points to is left alone for good, where leak checkers see that it is not lost. */
+void leave_memory_of(const void *object, size_t size);
 
 /* Connects if it must, also when the connection has died while it was idle. Only while no reply is outstanding.
  * Everything in `out` was lost with the old connection: fill it afterwards. */

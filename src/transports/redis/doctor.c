@@ -9,6 +9,7 @@
 enum { PINGS = 5, SLOW_US = 5000, VERY_SLOW_US = 50000, LEAST_REDIS = 60200, LEAST_VALKEY = 70200 };
 #define CLOCK_NOTE_US    (INT64_C(1) * 1000 * 1000)
 #define CLOCK_WARNING_US (INT64_C(5) * 1000 * 1000)
+#define LATEST_S         INT64_C(1000000000000)
 
 /* ---- Asking ----------------------------------------------------------------------------------------- */
 
@@ -35,13 +36,16 @@ lb_slice doctor_info(const doctor *d, const char *name)
     return (lb_slice){"", 0};
 }
 
-int64_t doctor_info_number(const doctor *d, const char *name)
+int64_t doctor_number(lb_slice value)
 {
+    const int64_t most = INT64_C(1000000000000000);
     char text[24] = "";
-    lb_slice value = doctor_info(d, name);
     memcpy(text, value.data, value.size < sizeof text ? value.size : sizeof text - 1);
-    return strtoll(text, NULL, 10);
+    int64_t number = strtoll(text, NULL, 10);
+    return number > most ? most : number < 0 ? 0 : number;
 }
+
+int64_t doctor_info_number(const doctor *d, const char *name) { return doctor_number(doctor_info(d, name)); }
 
 lb_status doctor_config(doctor *d, const char *name, const char **value, lb_error *error)
 {
@@ -147,7 +151,7 @@ static int parse_version(lb_slice text)
     int part[3] = {0};
     char copy[32] = "";
     memcpy(copy, text.data, text.size < sizeof copy ? text.size : sizeof copy - 1);
-    if (sscanf(copy, "%d.%d.%d", &part[0], &part[1], &part[2]) < 1)
+    if (sscanf(copy, "%5d.%5d.%5d", &part[0], &part[1], &part[2]) < 1)
         return 0;
     return part[0] * 10000 + part[1] * 100 + part[2];
 }
@@ -226,7 +230,7 @@ static int64_t wall_us(void)
 static lb_status check_clock(doctor *d, lb_error *error)
 {
     const reply *answer;
-    char since[DURATION_TEXT], seconds[24] = "", fraction[24] = "";
+    char since[DURATION_TEXT];
     command_of(&d->conn.out, "TIME", NULL);
     int64_t before = wall_us();
     lb_status status = doctor_ask(d, "TIME", &answer, error);
@@ -234,10 +238,8 @@ static lb_status check_clock(doctor *d, lb_error *error)
     const reply *first = reply_first(answer);
     if (status != LB_OK || !first || !first->next)
         return status;
-    lb_slice s = reply_text(first), us = reply_text(first->next);
-    memcpy(seconds, s.data, s.size < sizeof seconds ? s.size : sizeof seconds - 1);
-    memcpy(fraction, us.data, us.size < sizeof fraction ? us.size : sizeof fraction - 1);
-    int64_t ahead = strtoll(seconds, NULL, 10) * 1000000 + strtoll(fraction, NULL, 10) - ours;
+    int64_t seconds = doctor_number(reply_text(first)), fraction = doctor_number(reply_text(first->next));
+    int64_t ahead = (seconds < LATEST_S ? seconds : LATEST_S) * 1000000 + fraction - ours;
     int64_t size = ahead < 0 ? -ahead : ahead;
     if (size < CLOCK_NOTE_US)
         report_tell(&d->report, LB_FINDING_OK, NULL, "within a second of this machine's");

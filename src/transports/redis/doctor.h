@@ -50,6 +50,8 @@ lb_status check_published(doctor *d, lb_error *error);
 /* Sends what is in the connection's buffer, and gives the one answer to it, valid until the next question. An
  * error reply is a failure. */
 lb_status doctor_ask(doctor *d, const char *doing, const reply **answer, lb_error *error);
+/* A number that the server says: not negative, and so small that it can be multiplied by a thousand. */
+int64_t doctor_number(lb_slice value);
 /* What INFO says of a name: empty, 0 where it says nothing. */
 lb_slice doctor_info(const doctor *d, const char *name);
 int64_t doctor_info_number(const doctor *d, const char *name);

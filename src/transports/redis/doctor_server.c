@@ -111,7 +111,7 @@ lb_status check_clients(doctor *d, lb_error *error)
     if (status != LB_OK)
         return status;
     if (!most)
-        most = strtoll(limit, NULL, 10);
+        most = doctor_number(slice_of(limit));
     const char *advice = doctor_command(d, "CONFIG SET maxclients %lld", (long long)most * 2);
     if (most && now * 100 >= most * NEARLY_ALL_CLIENTS)
         report_tell(&d->report, LB_FINDING_WARNING, advice,
@@ -146,7 +146,7 @@ static void check_output_buffers(doctor *d, const char *limits)
     long long hard = 0, soft = 0;
     char now[BYTES_TEXT], most[BYTES_TEXT];
     const char *normal = strstr(limits, "normal ");
-    if (!normal || sscanf(normal, "normal %lld %lld", &hard, &soft) != 2)
+    if (!normal || sscanf(normal, "normal %18lld %18lld", &hard, &soft) != 2)
         return;
     int64_t least = hard && soft ? (hard < soft ? hard : soft) : hard ? hard : soft;
     if (least && least < d->redis->options.max_message_size)

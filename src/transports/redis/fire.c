@@ -52,7 +52,7 @@ static lb_status write_events(redis *r, lb_event_message *const *events, size_t 
 static void read_outcomes(redis *r, lb_event_message *const *events, size_t count, int64_t deadline_ns)
 {
     conn *c = &r->fire;
-    lb_error why = {0};
+    lb_error why;
     for (size_t i = 0; i < count; i++) {
         const reply *answer;
         if (events[i]->status != LB_OK)

@@ -126,7 +126,7 @@ lb_status lease_renew(void *self, const lb_event_message *const *events, size_t 
     lb_status status = touch(l, events, count, 0, lost, error);
     for (size_t i = 0; i < count; i++) {
         lost[i] = status == LB_OK && !lost[i];
-        if (lost[i] && find_entry(l, events[i], &id)) /* it may come again */
+        if (lost[i] && find_entry(l, events[i], &id)) /* it may come back from whoever took it over */
             drop_from_hand(l, &l->streams[events[i]->source], id);
     }
     return status;

@@ -220,8 +220,9 @@ void note_deliveries(listener *l, size_t from, const reply *pending, int more)
             const reply *count = id && id->next && id->next->next ? id->next->next->next : NULL;
             if (!count || !slice_equal(reply_text(id), l->events[i].native_id))
                 continue;
-            int64_t deliveries = reply_integer(count) + more;
-            l->events[i].deliveries = deliveries < 1 ? 1 : deliveries > INT32_MAX ? INT32_MAX : (int)deliveries;
+            int64_t before = reply_integer(count), most = INT32_MAX - 1;
+            before = before < 0 ? 0 : before > most ? most : before;
+            l->events[i].deliveries = before + more < 1 ? 1 : (int)before + more;
             row = at->next;
             break;
         }

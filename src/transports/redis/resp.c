@@ -175,25 +175,52 @@ void parser_release(reply_parser *p)
 
 /* ---- Commands --------------------------------------------------------------------------------------- */
 
-static void add_header(buffer *b, char mark, size_t number)
+enum { HEADER_MOST = 24 };
+
+/* Writes "$123\r\n" and returns its end; HEADER_MOST bytes of room are there. */
+static char *put_header(char *out, char mark, size_t number)
 {
-    char text[24], *end = text + sizeof text, *at = end;
-    *--at = '\n';
-    *--at = '\r';
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    *--at = mark;
-    buffer_add(b, at, (size_t)(end - at));
+    char text[HEADER_MOST], *end = text + sizeof text, *at = end;
+    *out++ = mark;
+    if (number < 100) {
+        if (number >= 10)
+            *out++ = (char)('0' + number / 10);
+        *out++ = (char)('0' + number % 10);
+    } else {
+        do
+            *--at = (char)('0' + number % 10);
+        while (number /= 10);
+        memcpy(out, at, (size_t)(end - at));
+        out += end - at;
+    }
+    *out++ = '\r';
+    *out++ = '\n';
+    return out;
 }
 
-void command_begin(buffer *b, size_t arguments) { add_header(b, '*', arguments); }
+static char *put(char *out, const char *data, size_t size)
+{
+    if (size)
+        memcpy(out, data, size);
+    return out + size;
+}
+
+void command_begin(buffer *b, size_t arguments)
+{
+    if (buffer_room(b, HEADER_MOST))
+        b->size = (size_t)(put_header(b->data + b->size, '*', arguments) - b->data);
+}
 
 void command_arg(buffer *b, const char *data, size_t size)
 {
-    add_header(b, '$', size);
-    buffer_add(b, data, size);
-    buffer_literal(b, "\r\n");
+    if (size > SIZE_MAX / 2 || !buffer_room(b, size + HEADER_MOST + 2)) {
+        b->failed = true;
+        return;
+    }
+    char *at = put(put_header(b->data + b->size, '$', size), data, size);
+    *at++ = '\r';
+    *at++ = '\n';
+    b->size = (size_t)(at - b->data);
 }
 
 void command_int(buffer *b, int64_t value)
@@ -210,11 +237,16 @@ void command_int(buffer *b, int64_t value)
 
 void command_prefixed(buffer *b, const char *prefix, lb_slice text)
 {
-    size_t prefix_size = strlen(prefix);
-    add_header(b, '$', prefix_size + text.size);
-    buffer_add(b, prefix, prefix_size);
-    buffer_add(b, text.data, text.size);
-    buffer_literal(b, "\r\n");
+    size_t prefix_size = strlen(prefix), size = prefix_size + text.size;
+    if (size > SIZE_MAX / 2 || !buffer_room(b, size + HEADER_MOST + 2)) {
+        b->failed = true;
+        return;
+    }
+    char *at = put_header(b->data + b->size, '$', size);
+    at = put(put(at, prefix, prefix_size), text.data, text.size);
+    *at++ = '\r';
+    *at++ = '\n';
+    b->size = (size_t)(at - b->data);
 }
 
 void command_of(buffer *b, ...)
