@@ -21,8 +21,9 @@ static lb_status send_invoice(const lb_event *event, void *data)
 
 lb_status lb_setup(lb_bus *bus, lb_error *error)
 {
+    const lb_listen_options once = {.deduplicate_ms = 24 * 3600 * 1000};
     lb_status status = lb_register(bus, &shop, NULL, error);
 
-    return status == LB_OK ? lb_listen(bus, "shop.ordered", "invoices", send_invoice, NULL, NULL, error)
+    return status == LB_OK ? lb_listen(bus, "shop.ordered", "invoices", send_invoice, NULL, &once, error)
                            : status;
 }

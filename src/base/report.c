@@ -22,7 +22,7 @@ void report_tell(report *r, lb_finding_level level, const char *advice, const ch
     char text[1024];
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    text_vprintf(text, sizeof text, format, list);
     va_end(list);
     for (char *c = text; *c; c++) /* of a name from the bus */
         if (*c == '\n' || *c == '\r' || *c == '\t')

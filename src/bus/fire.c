@@ -72,14 +72,20 @@ static void send_batch(struct fires *f, int64_t deadline)
         p->in_send = false;
         if (p->orphan) {
             pending_recycle(p, &f->free, &f->free_count);
-        } else if (p->state == PENDING_SENT && is_to_be_sent_again(p, one, now)) {
+            continue;
+        }
+        if (p->state != PENDING_SENT)
+            continue;
+        if (one == LB_OK)
+            p->status = LB_OK; /* at last */
+        else
+            fire_failed(p, one, status != LB_OK ? error.message : p->message.event.problem);
+        if (is_to_be_sent_again(p, one, now)) {
             p->state = PENDING_QUEUED;
             attempts = p->attempts++;
             queue_push(&retry, p);
             again++;
-        } else if (p->state == PENDING_SENT) {
-            if (one != LB_OK)
-                fire_failed(p, one, status != LB_OK ? error.message : p->message.event.problem);
+        } else {
             p->state = PENDING_DONE;
         }
     }
@@ -94,14 +100,16 @@ static void send_batch(struct fires *f, int64_t deadline)
     pthread_cond_broadcast(&f->done);
 }
 
-/* fires.lock is held. It is too late for this event; another thread may be at sending it. */
+/* fires.lock is held. It is too late for this event; another thread may be at sending it. Why it was to be sent
+ * again says more than that. */
 static void give_up(struct fires *f, lb_pending *p)
 {
     char problem[80];
     if (p->state == PENDING_QUEUED)
         queue_remove(&f->queue, p);
     snprintf(problem, sizeof problem, "not on the bus within %d ms", p->timeout_ms);
-    fire_failed(p, LB_TIMEOUT, problem);
+    if (p->status == LB_OK)
+        fire_failed(p, LB_TIMEOUT, problem);
     p->state = PENDING_DONE;
 }
 

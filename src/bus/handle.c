@@ -139,8 +139,8 @@ void lb_close(lb_bus *bus)
         return;
     }
     bus->closing = true;
+    routes_close(bus); /* runs callbacks, which may use all of the handle */
     worker_free(bus);
-    routes_close(bus);
     plugins_close(bus);
     hooks_free(bus);
     dispatch_free(bus);

@@ -97,7 +97,7 @@ lb_status pending_outcome(const lb_pending *p, lb_error *error)
 void pending_fail(lb_pending *p, lb_status status, const lb_error *error)
 {
     p->status = status;
-    if (!p->error && error && (p->error = malloc(sizeof *p->error)))
+    if (error && (p->error || (p->error = malloc(sizeof *p->error))))
         *p->error = *error;
 }
 

@@ -95,11 +95,21 @@ static void add_pair(selection *s, const char *name, lb_slice value)
     s->count++;
 }
 
-static lb_slice text_of(const node *n)
+/* As a URL says it: whole numbers in decimal, however they were written. data NULL when memory is short. */
+static lb_slice text_of(const option *o, const node *n, arena *memory)
 {
-    if (n->kind == NODE_BOOL)
+    switch (n->kind) {
+    case NODE_NULL:
+        return slice_of("0");
+    case NODE_BOOL:
         return slice_of(n->boolean ? "true" : "false");
-    return n->kind == NODE_NULL ? slice_of("0") : n->text;
+    case NODE_INT:
+        return slice_of(arena_printf(memory, "%lld", (long long)n->integer));
+    case NODE_FLOAT:
+        return o->kind == OPTION_INT ? slice_of(arena_printf(memory, "%.0f", n->number)) : n->text;
+    default:
+        return n->text;
+    }
 }
 
 static bool wanted(const selection *s, const option *o, const node *n)
@@ -109,15 +119,21 @@ static bool wanted(const selection *s, const option *o, const node *n)
     return s->from_file || begins_with(s->base, "rediss:") || !begins_with(o->query, "tls_");
 }
 
-static void add_options(selection *s, const option *table, const node *dict)
+static bool add_options(selection *s, const option *table, const node *dict, arena *memory)
 {
-    for (const option *o = table->members; dict && o->name; o++) {
+    bool ok = true;
+
+    for (const option *o = table->members; dict && o->name && ok; o++) {
         const node *n = node_get(dict, slice_of(o->name));
-        if (n && o->kind == OPTION_DICT)
-            add_options(s, o, n);
-        else if (n && o->query && wanted(s, o, n))
-            add_pair(s, o->query, text_of(n));
+        if (n && o->kind == OPTION_DICT) {
+            ok = add_options(s, o, n, memory);
+        } else if (n && o->query && wanted(s, o, n)) {
+            lb_slice text = text_of(o, n, memory);
+            ok = text.data != NULL;
+            add_pair(s, o->query, text);
+        }
     }
+    return ok;
 }
 
 static const node *given(const node *dict, const char *name)
@@ -191,8 +207,8 @@ static lb_status select_kind(const config *c, transport_kind kind, lb_slice api,
         s->base = "debug:";
     else if (custom)
         return select_custom(c, custom, s, memory, error);
-    if (is_redis(s->base))
-        add_options(s, table, redis);
+    if (is_redis(s->base) && !add_options(s, table, redis, memory))
+        return lb_error_set(error, LB_NO_MEMORY, "out of memory while opening the bus");
     return LB_OK;
 }
 

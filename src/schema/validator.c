@@ -247,7 +247,7 @@ static lb_status compile_object(compiler *c, const place *at, const lb_value *sc
         return references_add(c, at, reference, result);
     here.base = references_base(c, schema, at->base);
     if (!here.base.data)
-        return compile_out_of_memory(c);
+        return references_no_uri(c);
     lb_status status = compile_members(c, &here, schema, &d);
     if (status == LB_OK)
         status = compile_keywords(c, &here, schema, &d);

@@ -35,7 +35,7 @@ typedef struct compiler {
     lb_error *error;
     validator_formats formats;
     bool short_of_memory;
-    int64_t steps; /* of following references, still to be done at most */
+    int64_t steps; /* of following references and resolving URIs, still to be done at most */
     const lb_value *root;
     lb_slice root_base; /* its own URI, or "" */
     bool refers;        /* there is a "$ref" somewhere: places are remembered */
@@ -83,6 +83,7 @@ lb_status compile_members(compiler *c, const place *at, const lb_value *schema, 
 lb_status references_scan(compiler *c, const lb_value *schema, lb_slice base);
 /* The base inside a schema object, which its "$id" may change; data NULL when memory is short. */
 lb_slice references_base(compiler *c, const lb_value *schema, lb_slice base);
+lb_status references_no_uri(compiler *c); /* why its data is NULL */
 /* A node for a "$ref", to be completed by references_complete. */
 lb_status references_add(compiler *c, const place *at, const lb_value *reference, const validator **result);
 /* Compiles the targets, and those of their references. */

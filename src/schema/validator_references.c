@@ -38,16 +38,31 @@ static const lb_value *id_of(const lb_value *schema)
 
 static bool is_anchor(const lb_value *id) { return lb_value_str_size(id) > 1 && lb_value_str(id)[0] == '#'; }
 
+/* data NULL: see no_uri. Many long URIs in a short schema would take gigabytes. */
+static lb_slice resolve_uri(compiler *c, lb_slice base, lb_slice reference)
+{
+    c->steps -= (int64_t)(base.size + reference.size);
+    return c->steps < 0 ? (lb_slice){NULL, 0} : address_resolve(c->memory, base, reference);
+}
+
+lb_status references_no_uri(compiler *c)
+{
+    return c->steps < 0
+               ? malformed(c, NULL, "$id", "is one of too many, or too long: resolving them all takes too long")
+               : compile_out_of_memory(c);
+}
+
 lb_slice references_base(compiler *c, const lb_value *schema, lb_slice base)
 {
     const lb_value *id = id_of(schema);
-    return id && !is_anchor(id) ? address_resolve(c->memory, base, json_slice(id)) : base;
+    return id && !is_anchor(id) ? resolve_uri(c, base, json_slice(id)) : base;
 }
 
 /* A URI with a fragment, as the key of a place with a name. */
 static lb_slice with_fragment(compiler *c, lb_slice uri, lb_slice fragment)
 {
-    char *text = arena_alloc(c->memory, uri.size + 1 + fragment.size);
+    c->steps -= (int64_t)(uri.size + fragment.size);
+    char *text = c->steps < 0 ? NULL : arena_alloc(c->memory, uri.size + 1 + fragment.size);
 
     if (!text)
         return (lb_slice){NULL, 0};
@@ -71,7 +86,7 @@ static lb_status scan_id(compiler *c, const lb_value *schema, lb_slice outer, lb
     if (status != LB_OK || fragment.size == 0)
         return status;
     lb_slice key = with_fragment(c, base, fragment);
-    return key.data ? add_document(c, key, schema, base) : compile_out_of_memory(c);
+    return key.data ? add_document(c, key, schema, base) : references_no_uri(c);
 }
 
 static lb_status scan_all(compiler *c, const lb_value *schemas, lb_slice base)
@@ -98,7 +113,7 @@ lb_status references_scan(compiler *c, const lb_value *schema, lb_slice outer)
         return LB_OK;
     lb_slice base = references_base(c, schema, outer);
     if (!base.data)
-        return compile_out_of_memory(c);
+        return references_no_uri(c);
     lb_status status = scan_id(c, schema, outer, base);
     while (status == LB_OK && lb_value_next(&it)) {
         lb_slice name = {it.name, it.name_size};
@@ -211,11 +226,11 @@ static lb_status refuse(compiler *c, const place *at, const char *before, const 
 static lb_status resolve(compiler *c, const place *at, const lb_value *reference, reference_request *r)
 {
     const document root = {c->root, c->root_base};
-    lb_slice uri = address_resolve(c->memory, at->base, json_slice(reference));
+    lb_slice uri = resolve_uri(c, at->base, json_slice(reference));
     lb_slice fragment = address_fragment(json_slice(reference));
 
     if (!uri.data)
-        return compile_out_of_memory(c);
+        return references_no_uri(c);
     lb_status status = load_meta(c, uri);
     if (status != LB_OK)
         return status;

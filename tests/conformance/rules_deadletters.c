@@ -335,6 +335,34 @@ static void s13_an_event_that_is_gone_is_fired_again_if_that_is_wanted(void **st
     yard_close(&y);
 }
 
+/* What was in hand is kept as it was understood, though its stream has let it go. */
+static void s13_an_event_that_is_trimmed_in_hand_is_a_whole_letter(void **state)
+{
+    skip_mute(state);
+    yard y = yard_open(state, SOON "&max_stream_length=1");
+    void *g = listen_as(&y, "tests-g", "a", "x");
+    lb_error error = {0};
+    fire(&y, "a.x", 7);
+    lb_event_message m = take(&y, g);
+    for (int i = 0; i < 300; i++)
+        fire(&y, "a.y", i);
+    assert_ok(y.t->dead_letter(g, &m, "too late", &error), &error);
+    lb_history *h = letters(&y, NULL, NULL, NULL, 0);
+    const lb_event *letter = next_of(h);
+    assert_null(lb_history_problem(h));
+    assert_int_equal(lb_get_int(letter, "n"), 7);
+    assert_string_equal(lb_event_dead_reason(letter), "too late");
+    assert_string_equal(lb_event_name(letter), "x");
+    assert_int_equal(lb_event_version(letter), 1);
+    assert_ok(lb_dead_letter_replay(h, LB_REPLAY_FIRE, &error), &error);
+    lb_history_close(h);
+    m = take(&y, g);
+    assert_int_equal(number_of(&m), 7);
+    expect(&y, NULL, 0, "");
+    y.t->unlisten(g, false);
+    yard_close(&y);
+}
+
 static void s13_a_group_that_is_gone_gets_nothing(void **state)
 {
     skip_mute(state);
@@ -478,6 +506,7 @@ int run_dead_letter_rules(void)
         medium_test(s13_a_replayed_event_may_be_given_up_again),
         medium_test(s13_a_letter_is_replayed_once),
         medium_test(s13_an_event_that_is_gone_is_fired_again_if_that_is_wanted),
+        medium_test(s13_an_event_that_is_trimmed_in_hand_is_a_whole_letter),
         medium_test(s13_a_group_that_is_gone_gets_nothing),
         medium_test(s13_a_replay_is_whole_or_nothing),
         medium_test(s13_purged_letters_are_gone_and_counted_no_more),

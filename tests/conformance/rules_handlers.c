@@ -273,22 +273,7 @@ static void s18_a_listener_starts_where_it_is_told(void **state)
 }
 
 /* As if somebody had removed it, or the server had lost it. */
-static void take_group_away(const medium *m)
-{
-    const lb_event_transport *t = m->kind->transport->event;
-    void *self = instance_open(m, "", "thief"), *listener = NULL;
-    lb_error error = {0};
-    lb_slice api = slice("shop"), name = slice("ordered");
-    lb_listener_config config = {.group = "tests-stock",
-                                 .consumer = "thief",
-                                 .api_names = &api,
-                                 .event_names = &name,
-                                 .count = 1,
-                                 .since = "$"};
-    assert_ok(t->listen(self, &config, in_ms(5000), &listener, &error), &error);
-    t->unlisten(listener, true);
-    instance_close(m, self);
-}
+static void take_group_away(const medium *m) { m->kind->drop_group(m->self, "shop", "tests-stock"); }
 
 static void expect_all(const heard *h, int first, int last)
 {

@@ -233,7 +233,7 @@ static void a_child_reads_on_by_itself(void **state)
     for (int i = 0; i < 5; i++)
         fire(bus, "a.x", i);
     lb_history *h = open_history(bus, "a.*", NULL, NULL, true);
-    assert_int_equal(child_wait(child_start(count_in_a_child, h), PATIENCE_MS), 5);
+    assert_int_equal(child_wait(child_start_with_handle(count_in_a_child, h), PATIENCE_MS), 5);
     assert_int_equal(count_in_a_child(h), 5);
     lb_history_close(h);
     lb_close(bus);

@@ -256,7 +256,7 @@ static void a_child_reads_on_with_a_connection_of_its_own(void **state)
     for (char id[8] = "1-0"; *id <= '9'; ++*id)
         store(*state, "a.*:stream", id, "a", "x", "1");
     lb_history *h = open_history(bus, "a.*", NULL, NULL, true);
-    assert_int_equal(child_wait(child_start(count_in_a_child, h), PATIENCE_MS), 9);
+    assert_int_equal(child_wait(child_start_with_handle(count_in_a_child, h), PATIENCE_MS), 9);
     assert_int_equal(count_in_a_child(h), 9);
     lb_history_close(h);
     lb_close(bus);

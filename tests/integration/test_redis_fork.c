@@ -129,10 +129,38 @@ static void a_child_works_whatever_the_threads_were_doing(void **state)
     free(l.large);
 }
 
+static int fire_in_child(void *data)
+{
+    fixture *f = data;
+    f->t->after_fork(f->self);
+    fire(f, "child", "shop", "sold");
+    _exit(0);
+}
+
+/* The child of a client over TLS shakes hands anew, and leaves its parent's connection as it was. */
+static void a_child_has_a_tls_connection_of_its_own(void **state)
+{
+    (void)state;
+    redis_server *usual = server;
+    char url[512];
+    server = redis_server_start_tls();
+    snprintf(url, sizeof url, "%s?tls_ca=%s/ca.crt", server->tls_url, server->directory);
+    fixture f = fixture_on(url);
+    fire(&f, "before", "shop", "sold");
+    int64_t made = redis_int(server, "XLEN", "shop.*:stream", NULL);
+    assert_int_equal(child_wait(child_start(fire_in_child, &f), 20000), 0);
+    fire(&f, "after", "shop", "sold");
+    assert_int_equal(redis_int(server, "XLEN", "shop.*:stream", NULL), made + 2);
+    fixture_close(&f);
+    redis_server_stop(server);
+    server = usual;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_works_whatever_the_threads_were_doing),
+        cmocka_unit_test(a_child_has_a_tls_connection_of_its_own),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -585,7 +585,7 @@ static void child_of_a_fork_has_connections_of_its_own(void **state)
     fixture f = fixture_open(NULL);
     lb_rpc_message call = make_call(&f, "parent", "auth", "check", 5000);
     send_call(&f, &call, true);
-    assert_int_equal(child_wait(child_start(child_body, &f), 5000), 0);
+    assert_int_equal(child_wait(child_start_with_handle(child_body, &f), 5000), 0);
     send_call(&f, &call, true);
     assert_int_equal(redis_int(server, "LLEN", "auth:rpc_queue", NULL), 3);
     fixture_close(&f);

@@ -310,7 +310,7 @@ static void a_handle_works_on_both_sides_of_a_fork(void **state)
     assert_true(doubles(f->bus, 1));
     pid_t children[3];
     for (int i = 0; i < 3; i++)
-        children[i] = child_start(call_in_child, f->bus);
+        children[i] = child_start_with_handle(call_in_child, f->bus);
     for (int i = 0; i < 100; i++)
         assert_true(doubles(f->bus, i));
     for (int i = 0; i < 3; i++)
@@ -324,7 +324,7 @@ static void a_fork_with_a_call_in_flight_answers_the_parent(void **state)
     lb_error error = {0};
     lb_pending *call = lb_call_begin(f->bus, "math.nap", LB_ARGS(LB("ms", 200)), NULL, &error);
     assert_ok(lb_flush(f->bus, &error), &error);
-    pid_t child = child_start(call_in_child, f->bus);
+    pid_t child = child_start_with_handle(call_in_child, f->bus);
     assert_ok(lb_call_end(call, NULL, &error), &error);
     assert_int_equal(child_wait(child, PATIENCE_MS), 0);
 }

@@ -453,17 +453,27 @@ static void read_reads(scan *s, const command *c)
                   argument_is(c, i + count, ">"));
 }
 
+/* Our claim is a script, which leaves out what is gone: its keys are the stream and another. */
+static bool is_scripted_claim(const command *c)
+{
+    return command_is(c, "EVAL") && c->count > 8 && strstr(argument_text(c, 1), "return {gone, all, taken}");
+}
+
 /* XCLAIM and XAUTOCLAIM: the entries that were granted. A lease renewed by XCLAIM .. JUSTID claims nothing. */
 static void read_claims(scan *s, const command *c)
 {
-    const lb_value *granted = command_is(c, "XAUTOCLAIM") ? lb_value_at(c->reply, 1) : c->reply;
+    bool scripted = is_scripted_claim(c);
+    size_t stream = scripted ? 3 : 1, group = scripted ? 5 : 2;
+    const lb_value *granted = scripted                      ? lb_value_at(c->reply, 2)
+                              : command_is(c, "XAUTOCLAIM") ? lb_value_at(c->reply, 1)
+                                                            : c->reply;
     lb_value_iterator it = lb_value_iterate(granted);
 
     while (lb_value_next(&it)) {
         const char *id = lb_value_str(lb_value_at(it.value, 0));
         if (lb_value_type_of(granted) == LB_TYPE_LIST && id)
-            facts_add(s->facts, FACT_CLAIMS, c->number, "XCLAIM %s %s %s %s %s", argument_text(c, 1),
-                      argument_text(c, 2), argument_text(c, 3), argument_text(c, 4), id);
+            facts_add(s->facts, FACT_CLAIMS, c->number, "XCLAIM %s %s %s %s %s", argument_text(c, stream),
+                      argument_text(c, group), argument_text(c, group + 1), argument_text(c, group + 2), id);
     }
 }
 
@@ -490,7 +500,7 @@ static void read_event(scan *s, const command *c)
                   argument_text(c, 2), argument_text(c, 3), argument_text(c, 4));
     if (command_is(c, "XREADGROUP"))
         read_reads(s, c);
-    if (command_is(c, "XCLAIM") || command_is(c, "XAUTOCLAIM"))
+    if (command_is(c, "XCLAIM") || command_is(c, "XAUTOCLAIM") || is_scripted_claim(c))
         read_claims(s, c);
     if (command_is(c, "XACK"))
         for (size_t i = 3; i < c->count; i++)

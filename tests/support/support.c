@@ -52,16 +52,22 @@ static pid_t fork_or_fail(void)
     return pid;
 }
 
-pid_t child_start(int (*body)(void *data), void *data)
+static pid_t start_child(int (*body)(void *data), void *data, void (*end)(int code))
 {
     pid_t parent = getpid(), pid = fork_or_fail();
     if (pid == 0) {
         die_with_parent(parent);
         setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failed assertion must not go on with the parent's tests */
-        exit(body(data));
+        int code = body(data);
+        fflush(NULL);
+        end(code);
     }
     return pid;
 }
+
+pid_t child_start(int (*body)(void *data), void *data) { return start_child(body, data, exit); }
+
+pid_t child_start_with_handle(int (*body)(void *data), void *data) { return start_child(body, data, _exit); }
 
 void child_kill(pid_t pid, int signal)
 {

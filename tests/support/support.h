@@ -45,6 +45,9 @@ int64_t redis_int(const redis_server *server, ...); /* the same, for a number */
  * aborts it (128 + SIGABRT). Killed with the parent. Start them before threads: a child of a process with
  * threads cannot start any under TSan. */
 pid_t child_start(int (*body)(void *data), void *data);
+/* A child that goes on with a handle of this process. What the parent's threads may have been using is lost
+ * memory there, so that it ends without a look for leaks. */
+pid_t child_start_with_handle(int (*body)(void *data), void *data);
 void child_kill(pid_t pid, int signal);
 int child_wait(pid_t pid,
                int timeout_ms);   /* exit code; 128 + signal when killed; fails the test at the deadline */

@@ -463,6 +463,12 @@ static void selectors_become_urls(void **state)
                 "redis://y/0?max_stream_length=7&acknowledgement_timeout=2.5",
                 "redis://y/0?max_stream_length=7&acknowledgement_timeout=2.5",
                 "redis://y/0?max_stream_length=7&acknowledgement_timeout=2.5");
+    /* numbers in all the forms that YAML and JSON have for them */
+    all = "redis://one/1?max_message_size=16777216&max_queue_length=16&result_ttl=100";
+    assert_urls(
+        "apis: {default: {rpc_transport: {redis: {max_message_size: 16_777_216, max_queue_length: 0x10}},\n"
+        "  result_transport: {redis: {result_ttl: 1.0e+2}}}}\n",
+        "a", NULL, "redis://one/1", all, all, all, all);
     /* what selects Redis takes the environment's URL if that is one; others of another kind stay apart */
     assert_urls("bus: {schema: {transport: {redis: {url: 'rediss://s', tls_ca: 'a b.pem'}}}}\n"
                 "apis: {default: {event_transport: {redis: {}}, rpc_transport: {local: {url: 'local:x'}},\n"

@@ -1,5 +1,5 @@
-/* What lb_diagnose makes of transports: those that can be asked, those that cannot, and those that are made for
- * another header. */
+/* What the bus, and lb_diagnose above all, makes of transports: those that can be asked, those that cannot, and
+ * those that are made for another header. */
 #include "support.h"
 
 #include <stddef.h>
@@ -80,7 +80,8 @@ static lb_transport make(const char *scheme, size_t size)
                           .result = &result,
                           .event = &event,
                           .schema = &schema,
-                          .diagnose = diagnose};
+                          .diagnose = diagnose,
+                          .features = LB_TRANSPORT_DEDUPLICATES};
 }
 
 static lb_transport now, earlier, later; /* registered for good */
@@ -209,6 +210,32 @@ static void other_contracts_are_refused(void **state)
     assert_int_equal(lb_transport_register(&now, &error), LB_DUPLICATE);
 }
 
+static lb_status ignore(const lb_event *e, void *data)
+{
+    (void)e, (void)data;
+    return LB_OK;
+}
+
+/* S20: what a transport of an earlier header has behind its end is no promise. */
+static void the_features_of_an_earlier_transport_are_none(void **state)
+{
+    static const struct {
+        const char *url;
+        lb_status expected;
+    } rows[] = {{"now://", LB_OK}, {"later://", LB_OK}, {"earlier://", LB_UNSUPPORTED}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lb_error error = {0};
+        lb_bus *bus = lb_open(&(lb_options){.url = rows[i].url}, &error);
+        assert_non_null(bus);
+        lb_status status =
+            lb_listen(bus, "a.x", "once", ignore, NULL, &(lb_listen_options){.deduplicate_ms = 1}, &error);
+        assert_int_equal(status, rows[i].expected);
+        assert_ok(lb_listen(bus, "a.x", "any", ignore, NULL, NULL, &error), &error);
+        lb_close(bus);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_place_is_looked_at_once),
         cmocka_unit_test(a_random_service_name_is_a_note),
         cmocka_unit_test(other_contracts_are_refused),
+        cmocka_unit_test(the_features_of_an_earlier_transport_are_none),
     };
     return cmocka_run_group_tests(tests, register_all, NULL);
 }

@@ -229,7 +229,9 @@ static void what_goes_with_a_group_is_told(void **state)
     fire(3);
     lb_log_set_level(LB_LOG_WARNING);
     lb_log_to(keep_removed, NULL);
+    lb_log_set_level(LB_LOG_WARNING);
     sweep(2000, 1000);
+    lb_log_set_level(LB_LOG_ERROR);
     lb_log_to(NULL, NULL);
     lb_log_set_level(LB_LOG_ERROR);
     assert_int_equal(count_groups(), 0);

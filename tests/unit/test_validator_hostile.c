@@ -154,6 +154,25 @@ static void test_many_references(void **state)
 
 /* ---- Regular expressions ---------------------------------------------------------------------------- */
 
+/* Each "$id" of a definition is resolved against the long one of the document, with or without a fragment. */
+static void test_long_ids(void **state)
+{
+    (void)state;
+    for (int anchors = 0; anchors < 2; anchors++) {
+        char *base = repeated("http://h/", "aaaaaaaaaa", 100000, "/");
+        buffer schema = {0};
+        buffer_printf(&schema, "{\"$id\": \"%s\", \"definitions\": {", base);
+        for (int i = 0; i < 2000; i++)
+            buffer_printf(&schema, "%s\"%d\": {\"$id\": \"%s%d\"}", i ? "," : "", i, anchors ? "#" : "", i);
+        buffer_literal(&schema, "}}");
+        assert_malformed(buffer_text(&schema),
+                         "malformed JSON schema: \"$id\" is one of too many, or too long: "
+                         "resolving them all takes too long");
+        buffer_free(&schema);
+        free(base);
+    }
+}
+
 static void test_catastrophic_patterns(void **state)
 {
     static const char *const patterns[] = {
@@ -363,6 +382,7 @@ int main(void)
         cmocka_unit_test_teardown(test_recursion_that_doubles, empty_memory),
         cmocka_unit_test_teardown(test_recursion_along_the_value, empty_memory),
         cmocka_unit_test_teardown(test_many_references, empty_memory),
+        cmocka_unit_test_teardown(test_long_ids, empty_memory),
         cmocka_unit_test_teardown(test_catastrophic_patterns, empty_memory),
         cmocka_unit_test_teardown(test_long_texts, empty_memory),
         cmocka_unit_test_teardown(test_many_matches_are_bounded_together, empty_memory),

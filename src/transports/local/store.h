@@ -1,6 +1,6 @@
 /* The folder of a local bus and what is in it, as one process sees it: shared by all its bus handles.
  *
- *     events, events-lock   LMDB: streams, groups, pending entries, dead letters
+ *     events, events-lock   LMDB: streams, groups, pending entries, dead letters, ids of events
  *     calls, calls-lock     LMDB: calls, results, schemas; forgotten when the machine restarts
  *     wake                  mapped: the guards of the two databases, and what threads sleep on (wake.h)
  *     open                  locked while a process opens the folder

@@ -38,6 +38,7 @@ static const probe probes[] = {
     {"EVAL 0 2 {}.*:stream {}.*:stream:dead", NULL, false, 0, 0},
     {"EVAL 0 2 {}.*:stream {}.*:stream:lost", NULL, false, 0, 0},
     {"HINCRBY {}.*:stream:lost group 1", NULL, false, 0, 0},
+    {"HDEL {}.*:stream:lost group", NULL, false, 0, 0},
     {"HGETALL {}.*:stream:lost", NULL, true, 0, 0},
     {"SADD schemas x", "schemas", false, 0, 0},
     {"SMEMBERS schemas", "schemas", false, 0, 0},

@@ -38,13 +38,18 @@ static const char touch_script[] =
     "return ours";
 
 /* KEYS: stream, dead letters, and perhaps the one that tells that it was the first of its copies. ARGV: group,
- * consumer, id, reason, deliveries. Answers 1 if it was ours, else 0.
- * More fields than Lua can hand over at once are kept as JSON. */
+ * consumer, id, reason, deliveries; then 1 and the fields that stand for those of an entry that is gone from
+ * the stream, or 0: they are not at hand. Answers 1 if it was ours, 0 if not, 2 when nothing was done for want
+ * of fields. More of them than Lua can hand over at once are kept as JSON. */
 static const char bury_script[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) "
     "if #p == 0 then return 0 end "
     "local e = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) "
-    "local f = e[1] and e[1][2] or {} "
+    "local f = e[1] and e[1][2] "
+    "if not f then "
+    " if ARGV[6] == '0' then return 2 end "
+    " f = {} for i = 7, #ARGV do f[#f + 1] = ARGV[i] end "
+    "end "
     "if #f > 4000 then f = {'dead_fields', cjson.encode(f)} end "
     "local extra = {'dead_id', ARGV[3], 'dead_reason', ARGV[4], 'dead_group', ARGV[1], 'dead_consumer', "
     "ARGV[2], "
@@ -148,20 +153,43 @@ lb_status lease_give_back(void *self, const lb_event_message *const *events, siz
     return status;
 }
 
-lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error)
+/* The fields of an event, as it was understood; of one that was not, there are none. */
+static size_t fields_of(const lb_event_message *event)
 {
-    listener *l = self;
-    entry_id id;
-    const reply *r = NULL;
+    return event->problem ? 0 : 8 + 2 * event->kwargs_count;
+}
+
+static void write_fields(buffer *b, const lb_event_message *event)
+{
+    buffer json = {0};
+    if (event->problem)
+        return;
+    command_str(b, "id");
+    command_slice(b, event->id);
+    command_str(b, "api_name");
+    command_slice(b, event->api_name);
+    command_str(b, "event_name");
+    command_slice(b, event->event_name);
+    command_str(b, "version");
+    command_int(b, event->version);
+    for (size_t i = 0; i < event->kwargs_count; i++) {
+        json.size = 0;
+        json_write(&json, event->kwargs[i].value);
+        command_prefixed(b, ":", event->kwargs[i].name);
+        command_arg(b, json.data, json.size);
+    }
+    b->failed |= json.failed;
+    buffer_free(&json);
+}
+
+/* One try. `whole`: with the fields, which the entry in the stream makes unnecessary. */
+static lb_status bury(const listener *l, conn *c, const stream *s, const lb_event_message *event,
+                      const char *reason, bool whole, const reply **r, lb_error *error)
+{
     buffer seen_key = {0};
-    if (!find_entry(l, event, &id))
-        return lb_error_set(error, LB_USAGE, "an event that is not of this listener");
-    stream *s = &l->streams[event->source];
-    conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
-    if (!c)
-        return error ? error->status : LB_TRANSPORT;
     bool seen = copies_key(l, event, &seen_key);
-    command_begin(&c->out, seen ? 11 : 10);
+    conn_release(c);
+    command_begin(&c->out, 11 + seen + (whole ? fields_of(event) : 0));
     command_str(&c->out, "EVAL");
     command_str(&c->out, bury_script);
     command_str(&c->out, seen ? "3" : "2");
@@ -174,10 +202,28 @@ lb_status lease_dead_letter(void *self, const lb_event_message *event, const cha
     command_slice(&c->out, event->native_id);
     command_str(&c->out, reason ? reason : "");
     command_int(&c->out, event->deliveries);
+    command_str(&c->out, whole ? "1" : "0");
+    if (whole)
+        write_fields(&c->out, event);
     c->out.failed |= seen_key.failed;
     buffer_free(&seen_key);
-    lb_status status =
-        conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), &r, error);
+    return conn_exchange(c, 1, "moving an event to the dead letters", clock_in_ms(ANSWER_MS), r, error);
+}
+
+lb_status lease_dead_letter(void *self, const lb_event_message *event, const char *reason, lb_error *error)
+{
+    listener *l = self;
+    entry_id id;
+    const reply *r = NULL;
+    if (!find_entry(l, event, &id))
+        return lb_error_set(error, LB_USAGE, "an event that is not of this listener");
+    stream *s = &l->streams[event->source];
+    conn *c = control_lock(l->w.owner, clock_in_ms(ANSWER_MS), error);
+    if (!c)
+        return error ? error->status : LB_TRANSPORT;
+    lb_status status = bury(l, c, s, event, reason, false, &r, error);
+    if (status == LB_OK && reply_integer(r) == 2)
+        status = bury(l, c, s, event, reason, true, &r, error);
     if (status == LB_OK && reply_integer(r) == 0)
         lb_log(LB_LOG_WARNING,
                "%s: event %.*s of %s belongs to another consumer now: not moved to the dead letters", l->group,

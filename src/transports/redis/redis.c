@@ -210,11 +210,26 @@ int64_t answer_deadline(int64_t deadline_ns)
 
 /* ---- Control ---------------------------------------------------------------------------------------- */
 
+/* Waits for a lock until a deadline, by the wall clock: TSan does not know pthread_mutex_clocklock. Should that
+ * clock be set meanwhile, those who hold the lock have deadlines of their own. */
+static bool lock_by(pthread_mutex_t *lock, int64_t deadline_ns)
+{
+    struct timespec end;
+    int64_t left = deadline_ns - clock_now();
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += left / CLOCK_SECOND;
+    end.tv_nsec += left % CLOCK_SECOND;
+    if (end.tv_nsec >= CLOCK_SECOND) {
+        end.tv_sec++;
+        end.tv_nsec -= CLOCK_SECOND;
+    }
+    return pthread_mutex_timedlock(lock, &end) == 0;
+}
+
 conn *control_lock(redis *r, int64_t deadline_ns, lb_error *error)
 {
-    int64_t least = clock_in_ms(ANSWER_LEAST_MS), until = deadline_ns < least ? least : deadline_ns;
-    const struct timespec end = {.tv_sec = until / CLOCK_SECOND, .tv_nsec = until % CLOCK_SECOND};
-    if (pthread_mutex_clocklock(&r->control_lock, CLOCK_MONOTONIC, &end) != 0) {
+    int64_t least = clock_in_ms(ANSWER_LEAST_MS);
+    if (!lock_by(&r->control_lock, deadline_ns < least ? least : deadline_ns)) {
         lb_error_set(error, LB_TRANSPORT, "%s: others wait for the server's answer", r->options.place);
         return NULL;
     }
