@@ -104,7 +104,9 @@ static int ask(void *data)
         lb_value *result = NULL;
         n = shared_add(&s->next_call, 1);
         lb_status status = n < MOST ? lb_call(bus, "shop.add", LB_ARGS(LB("n", n)), &result, &error) : LB_OK;
-        if (status != LB_OK && status != LB_TIMEOUT)
+        /* S3: that nobody could write for as long is an answer, too, where the disk makes a writer wait. */
+        bool slow = status == LB_TRANSPORT && strstr(error.message, "has been writing for too long");
+        if (status != LB_OK && status != LB_TIMEOUT && !slow)
             fail_msg("call: %s: %s", lb_status_name(status), error.message);
         if (status == LB_OK && n < MOST)
             shared_add(&s->answered, lb_value_int(result) == n + 1);
