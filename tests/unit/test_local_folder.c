@@ -321,6 +321,54 @@ static void a_damaged_database_crashes_nobody(void **state)
     free(folder);
 }
 
+static uint64_t number_at(const char *data, size_t at)
+{
+    uint64_t number;
+    memcpy(&number, data + at, sizeof number);
+    return number;
+}
+
+/* What LMDB takes for granted, and ends the process or reads past the file where it is not so. The places are
+ * those of its file format, of which check.c knows as much. */
+static void damage_that_would_end_the_process_is_refused(void **state)
+{
+    enum { PAGE = 4096, SIZE_OF_PAGES = 40, FREE_FLAGS = 44, ROOT = 128, TRANSACTION = 144 };
+    size_t size;
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        skip();
+    make_bus(*state, 400);
+    char *data = read_file(in_folder(*state, "events"), &size), *copy = malloc(size);
+    size_t meta = number_at(data, PAGE + TRANSACTION) > number_at(data, TRANSACTION) ? PAGE : 0,
+           root = number_at(data, meta + ROOT) * PAGE;
+    const struct {
+        size_t at;
+        unsigned char flip;
+        const char *what;
+    } cases[] = {
+        {PAGE + SIZE_OF_PAGES + 2, 0x10, "its meta pages differ in the size of a page"},
+        {meta + FREE_FLAGS, 0x04, "the free pages are kept in another way"},
+        {root + 11, 0x80, "a page is not what its tree says"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memcpy(copy, data, size);
+        copy[cases[i].at] = (char)(copy[cases[i].at] ^ cases[i].flip);
+        replace_file(in_folder(*state, "events"), copy, size);
+        expect_refused(*state, "", LB_MALFORMED, cases[i].what);
+    }
+    memcpy(copy, data, size); /* still the newest, but its number belongs to the other page */
+    copy[meta + TRANSACTION] = (char)(copy[meta + TRANSACTION] ^ 1);
+    copy[meta + TRANSACTION + 4] = 1;
+    replace_file(in_folder(*state, "events"), copy, size);
+    expect_refused(*state, "", LB_MALFORMED, "a meta page is in the other's place");
+    memcpy(copy, data, size); /* two records of a branch change places */
+    memcpy(copy + root + 18, data + root + 20, 2);
+    memcpy(copy + root + 20, data + root + 18, 2);
+    replace_file(in_folder(*state, "events"), copy, size);
+    expect_refused(*state, "", LB_MALFORMED, "keys are not in their order");
+    free(copy);
+    free(data);
+}
+
 static void damaged_calls_begin_anew(void **state)
 {
     size_t size;
@@ -590,6 +638,7 @@ int main(void)
         folder_test(other_formats_are_refused_and_left_as_they_are),
         folder_test(a_truncated_database_is_refused),
         folder_test(a_damaged_database_crashes_nobody),
+        folder_test(damage_that_would_end_the_process_is_refused),
         folder_test(damaged_calls_begin_anew),
         folder_test(a_damaged_wake_file_is_made_anew),
         folder_test(leases_end_with_a_restart_of_the_machine),

@@ -1,6 +1,6 @@
 /* Walks the B-trees of an LMDB 0.9 file of a 64-bit machine, through plain reads, and checks all that LMDB
- * relies on: that page numbers, offsets and sizes stay inside the file and the page, and that no page is used
- * twice. */
+ * relies on: that page numbers, offsets and sizes stay inside the file and the page, that no page is used
+ * twice, and that keys are in order: LMDB ends the process, or hands out a page again, where they are not. */
 #include "check.h"
 
 #include <errno.h>
@@ -15,7 +15,8 @@
 
 #define MAGIC 0xBEEFC0DEu
 enum { DATA_VERSION = 1, DEEPEST = 32 };
-enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_KINDS = 0x6f };
+enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8 }; /* no other flag is on the disk */
+enum { FREE_FLAGS = 0x4008 }; /* MDB_INTEGERKEY, and MDB_NOSUBDIR of the environment */
 enum { NODE_BIG = 1, NODE_SUBTREE = 2, NODE_DUPLICATES = 4 };
 #define NO_PAGE UINT64_MAX
 
@@ -51,7 +52,11 @@ typedef struct walk {
     const char *base;
     uint64_t page_size, last_page;
     unsigned char *seen; /* a bit per page */
-    bool lists;          /* the records are lists of free pages */
+    bool lists;          /* the records are lists of free pages, their keys numbers of transactions */
+    const char *last;    /* the key before, of size last_size; NULL: none */
+    size_t last_size;
+    bool may_equal; /* it is one of a branch, whose first record may have it too */
+    uint64_t transaction;
     const char *wrong;
 } walk;
 
@@ -93,6 +98,35 @@ static bool walk_list(walk *w, const char *data, uint64_t size)
     return true;
 }
 
+static uint64_t number_of(const char *key)
+{
+    uint64_t number;
+    memcpy(&number, key, sizeof number);
+    return number;
+}
+
+static int compare_keys(const walk *w, const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    if (w->lists)
+        return (number_of(a) > number_of(b)) - (number_of(a) < number_of(b));
+    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+    return order ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+/* Keys come in their order, those of branches included. */
+static bool walk_key(walk *w, const char *key, size_t size, bool of_branch)
+{
+    if (w->lists && (size != sizeof(uint64_t) || number_of(key) > w->transaction))
+        return wrong(w, "a list of free pages is not of an earlier transaction");
+    int order = w->last ? compare_keys(w, w->last, w->last_size, key, size) : -1;
+    if (order > 0 || (order == 0 && !w->may_equal))
+        return wrong(w, "keys are not in their order");
+    w->last = key;
+    w->last_size = size;
+    w->may_equal = of_branch;
+    return true;
+}
+
 static bool walk_overflow(walk *w, uint64_t number, uint64_t size)
 {
     page_head head;
@@ -101,7 +135,7 @@ static bool walk_overflow(walk *w, uint64_t number, uint64_t size)
         return false;
     const char *page = w->base + number * w->page_size;
     memcpy(&head, page, sizeof head);
-    if (head.number != number || !(head.flags & PAGE_OVERFLOW) || head.as.pages != pages)
+    if (head.number != number || head.flags != PAGE_OVERFLOW || head.as.pages != pages)
         return wrong(w, "a large record is damaged");
     return !w->lists || walk_list(w, page + sizeof head, size);
 }
@@ -121,6 +155,15 @@ static bool walk_leaf_node(walk *w, const node_head *node, const char *data, uin
     return walk_overflow(w, number, size);
 }
 
+/* What a record takes of its page. */
+static uint64_t node_size(const node_head *node, unsigned kind)
+{
+    uint64_t size = sizeof *node + node->key_size;
+    if (kind == PAGE_LEAF)
+        size += node->flags & NODE_BIG ? sizeof(uint64_t) : node->low | (uint64_t)node->high << 16;
+    return size + size % 2;
+}
+
 static bool walk_page(walk *w, uint64_t number, unsigned levels)
 {
     page_head head;
@@ -130,12 +173,13 @@ static bool walk_page(walk *w, uint64_t number, unsigned levels)
         return false;
     const char *page = w->base + number * w->page_size;
     memcpy(&head, page, sizeof head);
-    unsigned kind = head.flags & PAGE_KINDS, lower = head.as.free.lower, upper = head.as.free.upper;
+    unsigned kind = head.flags, lower = head.as.free.lower, upper = head.as.free.upper;
     if (head.number != number || kind != (levels == 1 ? PAGE_LEAF : PAGE_BRANCH))
         return wrong(w, "a page is not what its tree says");
     if (lower < sizeof head || lower > upper || upper > w->page_size || (lower - sizeof head) % 2)
         return wrong(w, "the bounds of a page are damaged");
     unsigned count = (lower - (unsigned)sizeof head) / 2;
+    uint64_t used = 0;
     if (count < (kind == PAGE_LEAF ? 1 : 2))
         return wrong(w, "a page has too few records");
     for (unsigned i = 0; i < count; i++) {
@@ -145,11 +189,18 @@ static bool walk_page(walk *w, uint64_t number, unsigned levels)
         if (offset < upper || offset + sizeof node > w->page_size)
             return wrong(w, "a record lies outside its page");
         memcpy(&node, page + offset, sizeof node);
+        const char *key = page + offset + sizeof node;
         uint64_t room = w->page_size - offset - sizeof node;
-        if (node.key_size > room || (node.key_size == 0 && !(kind == PAGE_BRANCH && i == 0)))
+        bool without_key = kind == PAGE_BRANCH && i == 0;
+        if (node.key_size > room || (node.key_size == 0 && !without_key))
             return wrong(w, "a key reaches over its page");
+        if (!without_key && !walk_key(w, key, node.key_size, kind == PAGE_BRANCH))
+            return false;
+        used += node_size(&node, kind);
+        if (used > w->page_size - upper)
+            return wrong(w, "records lie over each other");
         if (kind == PAGE_LEAF) {
-            if (!walk_leaf_node(w, &node, page + offset + sizeof node + node.key_size, room - node.key_size))
+            if (!walk_leaf_node(w, &node, key + node.key_size, room - node.key_size))
                 return false;
         } else if (!walk_page(w, node.low | (uint64_t)node.high << 16 | (uint64_t)node.flags << 32,
                               levels - 1)) {
@@ -164,6 +215,7 @@ static bool walk_trees(walk *w, const meta *m)
     for (int i = 1; i >= 0; i--) {
         const tree *t = &m->trees[i];
         w->lists = i == 0;
+        w->last = NULL;
         if (t->root == NO_PAGE)
             continue;
         if (t->depth == 0 || t->depth > DEEPEST)
@@ -192,6 +244,10 @@ static lb_status read_meta(int fd, const char *path, uint64_t offset, meta *m, l
     if (!(page.head.flags & PAGE_META) || m->magic != MAGIC)
         return lb_error_set(error, offset ? LB_MALFORMED : LB_UNSUPPORTED,
                             offset ? "%s: damaged: its second page is no meta page" : "%s: no LMDB file", path);
+    if (m->trees[0].flags != FREE_FLAGS)
+        return lb_error_set(error, LB_MALFORMED,
+                            "%s: damaged: the free pages are kept in another way (flags %x)", path,
+                            m->trees[0].flags);
     if (m->trees[1].flags != 0)
         return lb_error_set(error, LB_UNSUPPORTED, "%s: an LMDB file of another kind (flags %x)", path,
                             m->trees[1].flags);
@@ -203,7 +259,7 @@ static lb_status read_meta(int fd, const char *path, uint64_t offset, meta *m, l
 
 static lb_status check_pages(int fd, const char *path, const meta *m, uint64_t page_size, lb_error *error)
 {
-    walk w = {.page_size = page_size, .last_page = m->last_page};
+    walk w = {.page_size = page_size, .last_page = m->last_page, .transaction = m->transaction};
     uint64_t size = (m->last_page + 1) * page_size;
     w.seen = calloc(1, (size_t)(m->last_page / 8 + 1));
     void *base = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
@@ -238,11 +294,16 @@ lb_status check_file(const char *path, bool whole, lb_error *error)
                               path, (unsigned long long)page_size, sysconf(_SC_PAGESIZE));
     if (status == LB_OK)
         status = read_meta(fd, path, page_size, &metas[1], error);
+    if (status == LB_OK && metas[1].trees[0].pad != page_size)
+        status =
+            lb_error_set(error, LB_MALFORMED, "%s: damaged: its meta pages differ in the size of a page", path);
     if (status != LB_OK)
         goto out;
     const meta *newest = &metas[metas[1].transaction > metas[0].transaction];
-    if (newest->last_page >= INT64_MAX / page_size ||
-        (newest->last_page + 1) * page_size > (uint64_t)about.st_size)
+    if ((newest->transaction & 1) != (uint64_t)(newest - metas))
+        status = lb_error_set(error, LB_MALFORMED, "%s: damaged: a meta page is in the other's place", path);
+    else if (newest->last_page >= INT64_MAX / page_size ||
+             (newest->last_page + 1) * page_size > (uint64_t)about.st_size)
         status = lb_error_set(error, LB_MALFORMED, "%s: truncated: expected %llu pages, the file has %llu",
                               path, (unsigned long long)newest->last_page + 1,
                               (unsigned long long)about.st_size / page_size);
