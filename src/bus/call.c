@@ -106,8 +106,11 @@ static void run_callbacks(struct client *c, pending_queue *callbacks)
     for (lb_pending *p; (p = queue_pop(callbacks));) {
         if (p->began)
             hooks_after_sending(p);
-        lb_error error = {0};
-        pending_outcome(p, &error);
+        lb_error error; /* 2 kB: not touched where all is well */
+        if (p->status != LB_OK) {
+            error = (lb_error){0};
+            pending_outcome(p, &error);
+        }
         p->callback(p->status, p->result, p->status == LB_OK ? NULL : &error, p->data);
         pthread_mutex_lock(&c->lock);
         wait_until_sent(c, p);
