@@ -374,6 +374,15 @@ static pid_t start_worker(const medium *m, const char *options, const char *proc
     return worker_start(&(worker){.url = url, .process = process, .setup = setup, .data = s});
 }
 
+static int handled_of_first(shared *s)
+{
+    int all = 0;
+    for (int n = 1; n < 10; n++)
+        all += shared_get(&s->handled[n]);
+    return all;
+}
+
+/* Which copy comes first to a process is not said: two processes fetch at once. */
 static void s20_a_handler_runs_once_per_id(void **state)
 {
     const medium *m = *state;
@@ -382,17 +391,15 @@ static void s20_a_handler_runs_once_per_id(void **state)
     void *sender = instance_open(m, "", "sender");
     pid_t one = start_worker(m, "", "p1", s), two = start_worker(m, "", "p2", s);
     shared_set(&s->fail, 2); /* then it works: what is tried again is no copy of itself */
-    fire_of(m, sender, "shop", "first", 1);
-    for (int n = 2; n < 10; n++)
+    for (int n = 1; n < 10; n++)
         fire_of(m, sender, "shop", "first", n);
     fire_of(m, sender, "shop", "second", 10);
-    wait_until(shared_get(&s->handled[1]) && shared_get(&s->handled[10]), 20000);
+    wait_until(handled_of_first(s) && shared_get(&s->handled[10]), 20000);
     instance_close(m, sender);
     worker_stop(one);
     worker_stop(two);
-    assert_int_equal(s->handled[1], 1);
-    for (int n = 2; n < 10; n++)
-        assert_int_equal(s->handled[n], 0);
+    assert_int_equal(handled_of_first(s), 1);
+    assert_int_equal(s->handled[10], 1);
 }
 
 static void s10_s20_the_first_copy_outlives_its_process(void **state)
