@@ -145,7 +145,7 @@ static bool use(lb_bus *bus, const char *schemas)
 {
     lb_error error = {0};
     lb_value *value = NULL;
-    int ended = 0;
+    static int ended; /* a call may end in lb_close */
     const lb_call_options options = {.callback = end, .data = &ended};
     const lb_event *event = NULL;
     bool ok =
