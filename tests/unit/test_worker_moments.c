@@ -553,7 +553,8 @@ static int serve_in_child(void *data)
          flags += LB_RUN_NO_EVENTS | LB_RUN_NO_TASKS) {
         /* the one without events and tasks comes first: it has threads of the parent's to leave alone */
         unsigned left_out = (LB_RUN_NO_EVENTS | LB_RUN_NO_TASKS) - flags;
-        set(&medium.interrupted, false);
+        if (flags) /* before the first start the medium's lock is as the parent's threads have left it */
+            set(&medium.interrupted, false);
         assert_ok(lb_start_with(bus, left_out, &error), &error);
         if (!left_out) {
             put(&medium.events);
