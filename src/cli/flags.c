@@ -3,6 +3,7 @@
  * last. */
 #include "values.h"
 
+#include "../base/number.h"
 #include "../config/options.h"
 
 #include <limits.h>
@@ -268,7 +269,7 @@ void flags_help(FILE *out, const invocation *in)
 bool flags_seconds(const char *text, int *milliseconds)
 {
     char *end;
-    double seconds = strtod(text, &end);
+    double seconds = number_read(text, &end);
 
     if (end == text || *end || !(seconds > 0) || seconds * 1000 >= INT_MAX)
         return false;

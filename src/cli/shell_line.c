@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../base/json.h"
+#include "../base/number.h"
 #include "../base/suggest.h"
 #include "cli.h"
 
@@ -322,7 +323,7 @@ static void parse_number(parser *p)
     }
     if (shell_is_word_byte(peek(p)))
         expected(p, "a decimal number");
-    if (buffer_text(&p->json) && isinf(strtod(p->json.data + json_start, NULL)))
+    if (buffer_text(&p->json) && isinf(number_read(p->json.data + json_start, NULL)))
         fail_at(p, start, "this number is too large");
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <yaml.h>
 
+#include "../base/number.h"
+
 #define MOST_MERGED                                                                                            \
     100000 /* keys that "<<" may go through, in a whole file: a small file could ask for billions */
 
@@ -114,7 +116,7 @@ static bool read_float(const char *text, double *value)
     }
     if (!strpbrk(text, "0123456789") || strspn(text, "+-.0123456789eE") != strlen(text))
         return false;
-    *value = strtod(text, &end);
+    *value = number_read(text, &end);
     return !*end;
 }
 

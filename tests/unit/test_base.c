@@ -5,7 +5,9 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/number.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +183,26 @@ static void test_log_goes_to_the_callback_without_control_characters(void **stat
     lb_log_to(NULL, NULL);
 }
 
+/* A program may have a locale whose numbers have a comma. */
+static void test_numbers_have_a_point_in_every_locale(void **state)
+{
+    (void)state;
+    char *folder = temporary_directory(), command[300], *end;
+    snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1", folder);
+    int made = system(command);
+    setenv("LOCPATH", folder, 1);
+    if (made != 0 || !setlocale(LC_ALL, "de_DE.UTF-8")) {
+        free(folder);
+        skip(); /* the sources of locales are not installed */
+    }
+    double ours = number_read("2.5e1 s", &end), theirs = strtod("2.5e1", NULL);
+    setlocale(LC_ALL, "C");
+    free(folder);
+    assert_true(theirs == 2);
+    assert_true(ours == 25);
+    assert_string_equal(end, " s");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_uuids_differ_also_after_fork),
         cmocka_unit_test(test_left_ms_rounds_up_and_stops_at_zero),
         cmocka_unit_test(test_statuses_have_names),
+        cmocka_unit_test(test_numbers_have_a_point_in_every_locale),
         cmocka_unit_test(test_log_goes_to_the_callback_without_control_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../base/json.h"
+#include "../../base/number.h"
 #include "../../base/suggest.h"
 
 typedef enum option_kind { OPTION_SECONDS, OPTION_COUNT, OPTION_CHOICE } option_kind;
@@ -69,7 +70,7 @@ static lb_status set_option(local_options *o, const option_row *row, const char 
     bool seconds = row->kind == OPTION_SECONDS;
     char *end;
     errno = 0;
-    double number = strtod(value, &end);
+    double number = number_read(value, &end);
     bool numeric = end != value && !*end && value[0] >= '0' && value[0] <= '9' && !strpbrk(value, "xXpP");
     if (!numeric || errno || number < row->least || number > row->most ||
         (!seconds && number != (double)(int64_t)number))

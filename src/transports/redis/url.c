@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../base/number.h"
+
 typedef enum option_kind {
     OPTION_DURATION,
     OPTION_COUNT,
@@ -122,7 +124,7 @@ static lb_status set_number(redis_options *o, const option_row *row, const char 
     bool seconds = row->kind == OPTION_DURATION;
     char *end;
     errno = 0;
-    double number = strtod(value, &end);
+    double number = number_read(value, &end);
     bool numeric = end != value && !*end && (value[0] >= '0' && value[0] <= '9') && !strpbrk(value, "xXpP");
     if (!numeric || errno || number < row->least || number > row->most ||
         (!seconds && number != (double)(int64_t)number))
